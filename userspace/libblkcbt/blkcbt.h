@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libblkcbt: the tracker's netlink interface for programs.
+ *
+ * A struct cbt is one netlink socket. It belongs to one thread at a time; use
+ * one per thread. Functions return 0 or a negative errno; cbt_error()
+ * then is one sentence, the kernel's own where it gave one. A pass belongs to the
+ * handle that began it: when the handle is closed, or its process dies, the
+ * kernel gives the pass up and loses nothing.
+ */
+#ifndef BLKCBT_H
+#define BLKCBT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cbt;
+
+/* -ENOENT: the module is not loaded (and could not be loaded by name). */
+int cbt_open(struct cbt **cbt);
+void cbt_close(struct cbt *cbt);
+/* The last failure on this handle as one sentence; valid until the next call. */
+const char *cbt_error(const struct cbt *cbt);
+
+#define CBT_NAME_BYTES 64	/* group names with the final NUL */
+#define CBT_PATH_BYTES 256	/* device paths with the final NUL */
+
+struct cbt_group_info {
+	uint32_t id;
+	char name[CBT_NAME_BYTES];
+	uint32_t disks;		/* how many disks it has */
+	uint32_t pass;		/* id of the pass under way, 0: none */
+	uint64_t memory_bytes;	/* kernel memory of the group and all its disks */
+};
+
+int cbt_group_new(struct cbt *cbt, const char *name, uint32_t *group);
+int cbt_group_del(struct cbt *cbt, uint32_t group);
+/* -ENOENT: no group of that name. */
+int cbt_group_find(struct cbt *cbt, const char *name, struct cbt_group_info *info);
+/* Calls @each per group; a non-zero return ends the listing and is returned. */
+int cbt_group_list(struct cbt *cbt, int (*each)(const struct cbt_group_info *info, void *arg), void *arg);
+
+struct cbt_disk_info {
+	uint32_t id;
+	char path[CBT_PATH_BYTES];	/* as given when it was added */
+	uint32_t major, minor;
+	uint64_t size_bytes;
+	uint32_t chunk_bytes;
+	uint64_t dirty_chunks;		/* in the epoch under way */
+	uint64_t pass_chunks;		/* in the sealed pass, 0 without one */
+	uint64_t overwritten_chunks;	/* chunks of the pass written again since its cut and not preserved */
+	uint32_t untrusted;		/* CBT_UNTRUSTED_* bits of <linux/blkcbt.h>; 0: the map is complete */
+	uint64_t writes;		/* write-like bios seen since the disk was added */
+	uint64_t written_bytes;
+	char image[CBT_PATH_BYTES];	/* device through which the pass reads the disk as it stood at the cut; "" without one */
+};
+
+/* @chunk_bytes 0: the default for the disk's size. */
+int cbt_disk_add(struct cbt *cbt, uint32_t group, const char *path, uint32_t chunk_bytes,
+		 struct cbt_disk_info *info);
+int cbt_disk_del(struct cbt *cbt, uint32_t group, uint32_t disk);
+/* In ascending order of disk ids. */
+int cbt_disk_list(struct cbt *cbt, uint32_t group,
+		  int (*each)(const struct cbt_disk_info *info, void *arg), void *arg);
+
+struct cbt_pass_info {
+	uint32_t id;
+	bool sealed;
+	bool fuzzy;		/* chunks may hold later writes than the cut */
+	bool full;		/* the map holds every chunk */
+	uint64_t cut_time_ns;	/* CLOCK_REALTIME at the cut */
+	uint64_t chunks;	/* in the map, all disks; final once sealed */
+	uint64_t overwritten;	/* of these: written again since the cut and not preserved */
+};
+
+/*
+ * Cuts the group. With CBT_PASS_F_FULL the map holds every chunk, which is also
+ * the only pass that an untrusted disk can have (-ESTALE otherwise);
+ * committing it makes the disk trusted again. -EBUSY: a pass is under way.
+ */
+int cbt_pass_begin(struct cbt *cbt, uint32_t group, uint32_t flags, struct cbt_pass_info *info);
+int cbt_pass_get(struct cbt *cbt, uint32_t group, uint32_t pass, struct cbt_pass_info *info);
+/* Waits until every write of the epoch has completed. -ETIMEDOUT: the pass is still open, wait again or give it up. */
+int cbt_pass_wait_sealed(struct cbt *cbt, uint32_t group, uint32_t pass, unsigned int timeout_ms,
+			 struct cbt_pass_info *info);
+/*
+ * The pass's chunks of one disk, ascending and merged, in bytes; the last
+ * extent ends at the size of the disk. Checked to be complete: -EIO when the
+ * kernel's count and the extents disagree, never a short answer.
+ */
+int cbt_map_get(struct cbt *cbt, uint32_t group, uint32_t pass, uint32_t disk,
+		int (*each)(uint64_t offset, uint64_t length, void *arg), void *arg);
+/* The range has been read: the kernel need not preserve it any longer. It stays in the map. */
+int cbt_pass_release(struct cbt *cbt, uint32_t group, uint32_t pass, uint32_t disk,
+		     uint64_t offset, uint64_t length);
+/* The replica has it: drops the map. */
+int cbt_pass_commit(struct cbt *cbt, uint32_t group, uint32_t pass);
+/* Merges the map back into the epoch under way. */
+int cbt_pass_give_up(struct cbt *cbt, uint32_t group, uint32_t pass);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
