@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# make            the module for the installed kernel headers, and all of userspace
+# make demo       installs what it needs, builds, replicates a disk in use: see README.md
+# make check      installs what it needs, builds, runs all tests
+# make lint       installs what it needs, runs the static checks
+# make install    DESTDIR and PREFIX as usual
+# make help       all targets
+
+BUILD   ?= build
+PREFIX  ?= /usr
+DESTDIR ?=
+KERNEL  ?= $(notdir $(lastword $(sort $(wildcard /usr/src/linux-headers-*-$(shell dpkg --print-architecture)))))
+KRELEASE = $(KERNEL:linux-headers-%=%)
+KDIR    ?= /lib/modules/$(KRELEASE)/build
+
+CC      ?= gcc
+CFLAGS  ?= -O2 -g
+WARN     = -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow -Wpointer-arith -Wvla \
+	   -Wno-unused-parameter -Wformat=2 -Wimplicit-fallthrough -Wstrict-prototypes
+HARDEN   = -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude/uapi -I. $(CPPFLAGS)
+PKGS     = libnl-3.0 libnl-genl-3.0 liburing liblz4 libxxhash libsystemd json-c uuid
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+
+# One list a folder; main.c of service and cli are the programs.
+FOLDERS  = common ring wire store libblkcbt primary replica service cli
+SOURCES := $(foreach f,$(FOLDERS),$(wildcard userspace/$f/*.c))
+MAINS    = userspace/service/main.c userspace/cli/main.c
+PARTS   := $(filter-out $(MAINS) userspace/cli/% userspace/service/%,$(SOURCES))
+OBJ      = $(patsubst %.c,$(BUILD)/%.o,$1)
+
+SERVICE_SOURCES := $(filter userspace/service/%,$(SOURCES))
+CLI_SOURCES     := $(filter userspace/cli/%,$(SOURCES))
+UNIT_TESTS      := $(patsubst selftests/unit/%.c,$(BUILD)/unit/%,$(wildcard selftests/unit/test-*.c))
+PROGRAMS        := $(if $(SERVICE_SOURCES),$(BUILD)/vmreplicad) $(if $(CLI_SOURCES),$(BUILD)/vmreplica)
+LIB_OBJS        := $(call OBJ,$(filter userspace/libblkcbt/%,$(SOURCES)))
+
+.PHONY: all module userspace unit deps-build demo check lint install clean help
+all: module userspace
+
+module: deps-build
+	tools/kernel --build-installed
+
+userspace: deps-build
+	$(MAKE) --no-print-directory programs
+
+deps-build:
+	@tools/install-deps build
+
+.PHONY: programs
+programs: $(PROGRAMS) $(if $(LIB_OBJS),$(BUILD)/libblkcbt.so.0)
+
+# The parts as one archive: a test or program takes from it what it uses.
+$(BUILD)/libparts.a: $(call OBJ,$(PARTS))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/vmreplicad: $(call OBJ,$(SERVICE_SOURCES)) $(BUILD)/libparts.a
+	$(CC) $(CFLAGS) $(SAN) -pie -o $@ $(call OBJ,$(SERVICE_SOURCES)) $(BUILD)/libparts.a $(PKG_LIBS)
+
+$(BUILD)/vmreplica: $(call OBJ,$(CLI_SOURCES)) $(BUILD)/libparts.a
+	$(CC) $(CFLAGS) $(SAN) -pie -o $@ $(call OBJ,$(CLI_SOURCES)) $(BUILD)/libparts.a $(PKG_LIBS)
+
+$(BUILD)/libblkcbt.so.0: $(LIB_OBJS:.o=.pic.o) userspace/libblkcbt/blkcbt.map
+	$(CC) $(CFLAGS) -shared -Wl,-soname,libblkcbt.so.0 -Wl,--version-script=userspace/libblkcbt/blkcbt.map \
+		-o $@ $(LIB_OBJS:.o=.pic.o) $(shell pkg-config --libs libnl-3.0 libnl-genl-3.0)
+
+$(BUILD)/%.pic.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(PKG_CFLAGS) $(CFLAGS) $(WARN) -fPIC -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(PKG_CFLAGS) $(CFLAGS) $(WARN) $(HARDEN) $(SAN) -MMD -MP -c -o $@ $<
+
+# Unit tests run with sanitizers: built apart, in $(BUILD)/san.
+unit:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/san SAN="-fsanitize=address,undefined -fno-omit-frame-pointer" \
+		HARDEN= unit-programs
+
+.PHONY: unit-programs
+unit-programs: $(UNIT_TESTS)
+
+$(BUILD)/unit/%: $(BUILD)/selftests/unit/%.o $(BUILD)/libparts.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SAN) -o $@ $< $(BUILD)/libparts.a $(PKG_LIBS)
+
+clean:
+	rm -rf $(BUILD)/userspace $(BUILD)/selftests $(BUILD)/unit $(BUILD)/san $(BUILD)/kmod \
+		$(BUILD)/vmreplica* $(BUILD)/lib*
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+-include $(shell find $(BUILD) -name '*.d' -not -path '*/kernels/*' -not -path '*/trixie/*' 2>/dev/null)
