@@ -79,8 +79,9 @@ struct cbt_pass_info {
 
 /*
  * Cuts the group. With CBT_PASS_F_FULL the map holds every chunk, which is also
- * the only pass that an untrusted disk can have (-ESTALE otherwise);
- * committing it makes the disk trusted again. -EBUSY: a pass is under way.
+ * the only pass that an untrusted disk can have (-ESTALE otherwise). It makes
+ * the disk trusted again at once: until the pass is committed, giving it up brings every
+ * chunk back. A disk just added is untrusted. -EBUSY: a pass is under way.
  */
 int cbt_pass_begin(struct cbt *cbt, uint32_t group, uint32_t flags, struct cbt_pass_info *info);
 int cbt_pass_get(struct cbt *cbt, uint32_t group, uint32_t pass, struct cbt_pass_info *info);
@@ -97,9 +98,16 @@ int cbt_map_get(struct cbt *cbt, uint32_t group, uint32_t pass, uint32_t disk,
 /* The range has been read: the kernel need not preserve it any longer. It stays in the map. */
 int cbt_pass_release(struct cbt *cbt, uint32_t group, uint32_t pass, uint32_t disk,
 		     uint64_t offset, uint64_t length);
-/* The replica has it: drops the map. */
+/*
+ * The replica has this range durable: drops its chunks from the pass's map, so that
+ * giving the pass up no longer brings them back. Chunks only partly
+ * inside the range stay. For passes that are acknowledged bit by bit (the initial one).
+ */
+int cbt_pass_commit_range(struct cbt *cbt, uint32_t group, uint32_t pass, uint32_t disk,
+			  uint64_t offset, uint64_t length);
+/* The replica has all of it durable: drops the map and ends the pass. */
 int cbt_pass_commit(struct cbt *cbt, uint32_t group, uint32_t pass);
-/* Merges the map back into the epoch under way. */
+/* Ends the pass; merges what is left of its map back into the epoch under way. */
 int cbt_pass_give_up(struct cbt *cbt, uint32_t group, uint32_t pass);
 
 #ifdef __cplusplus
