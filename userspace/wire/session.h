@@ -10,6 +10,7 @@
 #include "wire.h"
 
 #define SESSION_TIMEOUT_S	30	/* for one frame to come or go; TCP keepalive finds dead peers in about the same */
+#define SESSION_LINGER_S	2
 
 /*
  * Connects to @host (name or address, IPv4 or IPv6) and @port, sets TCP_NODELAY,
@@ -27,13 +28,22 @@ int session_send(int sock, const struct wire_header *header, const void *payload
 /*
  * Receives one frame; the payload goes to @payload (room for @room bytes; a
  * longer one is -EPROTO). An ERROR frame is turned into its code and sentence.
- * @cancel_fd as above. @timeout_s 0: wait for ever.
+ * @cancel_fd as above. @timeout_s 0: wait for ever for it to begin, then
+ * SESSION_TIMEOUT_S for the rest. -ENOTCONN: the peer closed between two frames.
  */
 int session_receive(int sock, struct wire_header *header, void *payload, size_t room,
 		    int cancel_fd, unsigned int timeout_s, struct err *e);
 
-/* Sends an ERROR frame, as well as it goes; never fails. */
+/*
+ * Sends an ERROR frame, as well as it goes; never fails. Then ends the sending side
+ * and throws away what still comes, for SESSION_LINGER_S at most: a
+ * socket closed with unread data would reset the connection, and the peer would
+ * lose the sentence. The caller closes the socket.
+ */
 void session_send_error(int sock, const struct err *why);
+
+/* Fills @e with what the peer's ERROR frame says and returns its code. */
+int session_error_decode(const struct wire_error *frame, struct err *e);
 
 /* A disk as the primary offers it; strings NUL terminated. */
 struct session_disk {

@@ -4,9 +4,11 @@
  * the order of frames and the meaning of errors, is Documentation/wire-format.rst.
  *
  * One TCP connection carries one session: HELLO both ways, OPEN/OPENED, then any
- * number of passes, one after another. All integers are little endian. Each
- * frame is a header of 64 bytes and a payload of header.payload_bytes bytes
- * (0 to WIRE_MAX_PAYLOAD). DATA frames come in any order of offsets.
+ * number of passes, one after another. All integers are little endian, as is
+ * every machine that this is built for (asserted below), so that the structures
+ * here are what is on the wire. Each frame is a header of 64 bytes and a payload of header.payload_bytes bytes
+ * (0 to WIRE_MAX_PAYLOAD). DATA and ZERO frames come
+ * in any order of offsets, each range of a disk at most once in a pass.
  *
  * Decoding checks, in this order: magic, header checksum, payload bound, type,
  * the type's own bounds, payload checksum. What fails is -EBADMSG (damaged) or
@@ -49,6 +51,8 @@ enum wire_type {
 };
 
 #define WIRE_F_LZ4	0x1u	/* DATA: payload is one lz4 block of raw_bytes bytes unpacked */
+
+#define WIRE_MAX_CHECKPOINTS 16	/* CHECKPOINT frames that may be unanswered at a time */
 
 /* 64 bytes at the head of each frame. */
 struct wire_header {
@@ -126,6 +130,7 @@ struct wire_error {
 	char text[ERR_TEXT_BYTES];	/* one sentence, NUL terminated and padded */
 };
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the structures are the wire format");
 _Static_assert(sizeof(struct wire_header) == WIRE_HEADER_BYTES, "wire header");
 _Static_assert(sizeof(struct wire_hello) == 56, "wire hello");
 _Static_assert(sizeof(struct wire_open) == 96, "wire open");
@@ -136,9 +141,12 @@ _Static_assert(sizeof(struct wire_pass_end) == 40, "wire pass end");
 _Static_assert(sizeof(struct wire_error) == 8 + ERR_TEXT_BYTES, "wire error");
 
 /*
- * Fills in magic, checksums and byte order: @out gets the 64 bytes to send.
- * @payload is what will follow (as sent), or null with payload_bytes 0.
+ * Fills in magic and the header's checksum: @out gets the 64 bytes to send.
+ * The payload's checksum must be in @header already.
  */
+void wire_header_seal(const struct wire_header *header, uint8_t out[WIRE_HEADER_BYTES]);
+
+/* The same, with the checksum of @payload, which will follow as it is; null with payload_bytes 0. */
 void wire_header_encode(const struct wire_header *header, const void *payload, uint8_t out[WIRE_HEADER_BYTES]);
 
 /* Checks and converts. 0, -EBADMSG or -EPROTO with a sentence; *header is set on success only. */
