@@ -32,6 +32,7 @@
 #define STORE_MAX_DISKS		64
 #define STORE_MIN_CHUNK_BYTES	4096
 #define STORE_MAX_CHUNK_BYTES	(1 << 20)
+#define STORE_KEEP_PASSES	24	/* overlays per disk; older ones are merged into base.raw */
 
 struct store;
 struct store_pass;
@@ -158,6 +159,29 @@ int store_pass_commit(struct store_pass *pass, uint64_t cut_time_us, bool whole,
 
 /* Drops what was received of a delta pass; keeps what is durable of an initial one. */
 void store_pass_abort(struct store_pass *pass);
+
+/* --- retention ----------------------------------------------------------- */
+
+/*
+ * Merges the oldest passes into base.raw until no more than STORE_KEEP_PASSES
+ * are left, without changing what a point that stays shows; the points
+ * of merged passes are gone. The newest point stays, however old, unless the
+ * chain above it has grown to four times that number. To be called between
+ * passes, after the acknowledgement: a merge copies as much as its pass held.
+ *
+ * @stop_fd: when readable, the merge is left at once (shutdown). @busy_fd: when
+ * readable there is other work (the primary's next pass), so the merge is left
+ * once it has had its share of STORE_MERGE_SHARE_MS, which is more while the chain is
+ * twice as long as it should be. -1: none. The next call goes on from there, also
+ * after a crash. 0: nothing is left to merge, 1: left early, or a negative errno.
+ */
+int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e);
+
+#define STORE_MERGE_SHARE_MS		2000
+#define STORE_MERGE_LONG_SHARE_MS	15000
+
+/* Keeps @passes (at least 1) instead of STORE_KEEP_PASSES, until store_close(). */
+void store_set_keep(struct store *store, unsigned int passes);
 
 /* --- points -------------------------------------------------------------- */
 

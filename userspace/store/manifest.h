@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * manifest.json of one VM: what the replica consists of. Replaced as a whole by
+ * rename, never edited; its text ends in a CRC of all that comes before, so
+ * that damage is found rather than believed. Documentation/store-format.rst
+ * has the schema.
+ */
+#ifndef VMR_STORE_MANIFEST_H
+#define VMR_STORE_MANIFEST_H
+
+#include "store.h"
+
+struct manifest_pass {
+	uint64_t id;
+	uint64_t cut_time_us;
+	bool whole;
+	enum store_consistency consistency;
+};
+
+struct manifest {
+	struct store_spec spec;
+	bool released;
+	enum store_initial initial;
+	uint64_t durable[STORE_MAX_DISKS];	/* bytes from the start, of an interrupted initial pass */
+	uint64_t base_pass;	/* newest pass that base.raw holds wholly; 0: initial pass not complete */
+	uint64_t merging_pass;	/* its overlay lies between base.raw and passes[0]; 0: none */
+	unsigned int pass_count;
+	struct manifest_pass *passes;	/* overlays, oldest first */
+};
+
+/* -ENOENT: there is none; -EUCLEAN: damaged. @m needs manifest_free() after success. */
+int manifest_read(int dir_fd, struct manifest *m, struct err *e);
+
+/*
+ * Writes, syncs and renames. *@replaced says whether the rename happened: on
+ * failure after it, which of the two manifests a power cut leaves is not known.
+ */
+int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct err *e);
+
+/* Deep copies; the pass list of @to has room for one more. */
+int manifest_copy(struct manifest *to, const struct manifest *from, struct err *e);
+void manifest_free(struct manifest *m);
+
+#endif

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Retention: the oldest overlay is merged down into base.raw, in steps each of
+ * which leaves the same bytes visible through every point that the manifest
+ * names. Documentation/store-format.rst goes through a power cut at each.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base.h"
+#include "qcow2.h"
+#include "state.h"
+
+#define RUN_BYTES	(8u << 20)	/* copied between two looks at whether to stop */
+#define DIRTY_BYTES	(64u << 20)	/* copied between two syncs: bounds what memory holds back */
+#define LONG_CHAIN	2	/* times what is kept: from here a merge gets a longer share */
+#define MAX_CHAIN	4	/* times what is kept: from here even the last point is merged */
+
+struct share {			/* when a merge is to be left */
+	int stop_fd;
+	int busy_fd;
+	int64_t until_ms;	/* CLOCK_MONOTONIC */
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+static bool readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+static bool time_to_leave(const struct share *share)
+{
+	return readable(share->stop_fd) || (now_ms() >= share->until_ms && readable(share->busy_fd));
+}
+
+/* Whether the oldest pass may go: not the newest point while the chain can be borne. */
+static bool has_surplus(const struct store *store)
+{
+	const struct manifest *m = &store->manifest;
+
+	if (m->pass_count <= store->keep)
+		return false;
+	if (!m->passes[0].whole || m->pass_count > MAX_CHAIN * store->keep)
+		return true;
+	for (unsigned int i = 1; i < m->pass_count; i++)
+		if (m->passes[i].whole)
+			return true;
+	return false;
+}
+
+/* Step 1: the oldest pass is no longer a point, but still in the chain. */
+static int begin(struct store *store, struct err *e)
+{
+	struct manifest next;
+	bool replaced;
+	int ret = manifest_copy(&next, &store->manifest, e);
+
+	if (ret)
+		return ret;
+	next.merging_pass = next.passes[0].id;
+	next.pass_count--;
+	memmove(next.passes, next.passes + 1, next.pass_count * sizeof(*next.passes));
+	ret = state_commit(store, &next, &replaced, e);
+	if (!ret) {
+		store->merge_disk = 0;
+		store->merge_position = 0;
+	}
+	return ret;
+}
+
+/* Copies what is left of one disk's overlay; 1: left early. */
+static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd, const struct share *share,
+		     struct err *e)
+{
+	struct qcow2_run run;
+	uint64_t dirty = 0;
+	int ret;
+
+	for (;;) {
+		ret = qcow2_reader_next(from, &store->merge_position, RUN_BYTES, &run, e);
+		if (ret <= 0)
+			break;
+		if (run.file_offset)
+			ret = base_copy(base_fd, run.offset, from->fd, run.file_offset, run.length, e);
+		else
+			ret = base_zero(base_fd, run.offset, run.length, e);
+		dirty += run.file_offset ? run.length : 0;
+		if (!ret && dirty >= DIRTY_BYTES) {
+			dirty = 0;
+			if (fdatasync(base_fd))
+				ret = err_sys(e, -errno, "cannot make %s durable", STATE_BASE_NAME);
+		}
+		if (ret)
+			break;
+		if (time_to_leave(share))
+			return 1;
+	}
+	if (!ret && fdatasync(base_fd))
+		ret = err_sys(e, -errno, "cannot make %s durable", STATE_BASE_NAME);
+	return ret;
+}
+
+/* Step 2: base.raw of one disk becomes what base.raw and the overlay show together. */
+static int copy_disk(struct store *store, const struct share *share, struct err *e)
+{
+	const struct store_disk *disk = &store->manifest.spec.disks[store->merge_disk];
+	int dir_fd = store->disk_fds[store->merge_disk];
+	char name[STATE_FILE_BYTES];
+	struct qcow2_reader from;
+	int base_fd, ret;
+
+	state_overlay_name(store->manifest.merging_pass, name);
+	ret = qcow2_reader_open(&from, dir_fd, name, disk->size_bytes, disk->chunk_bytes, e);
+	if (ret)
+		return ret;
+	base_fd = base_open(dir_fd, NULL, e);
+	ret = base_fd;
+	if (base_fd >= 0) {
+		ret = copy_runs(store, &from, base_fd, share, e);
+		close(base_fd);
+	}
+	qcow2_reader_close(&from);
+	/* What a failed copy may have left out must be copied again. */
+	if (ret < 0)
+		store->merge_position = 0;
+	return ret;
+}
+
+/* Steps 3 to 5: the next overlay is backed by base.raw, then the manifest says so, then the file goes. */
+static int finish(struct store *store, struct err *e)
+{
+	static const struct qcow2_backing base = { .name = STATE_BASE_NAME, .format = "raw" };
+	char next_name[STATE_FILE_BYTES], merged_name[STATE_FILE_BYTES];
+	struct manifest next;
+	bool replaced;
+	int ret = 0;
+
+	state_overlay_name(store->manifest.passes[0].id, next_name);
+	state_overlay_name(store->manifest.merging_pass, merged_name);
+	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !ret; i++)
+		ret = qcow2_rebase(store->disk_fds[i], next_name, &base, e);
+	if (!ret)
+		ret = manifest_copy(&next, &store->manifest, e);
+	if (ret)
+		return ret;
+	next.base_pass = next.merging_pass;
+	next.merging_pass = 0;
+	ret = state_commit(store, &next, &replaced, e);
+	/* A file that cannot be removed now is removed at the next open. */
+	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !ret; i++)
+		unlinkat(store->disk_fds[i], merged_name, 0);
+	return ret;
+}
+
+static int merge_oldest(struct store *store, const struct share *share, struct err *e)
+{
+	int ret = 0;
+
+	if (!store->manifest.merging_pass)
+		ret = begin(store, e);
+	for (; store->merge_disk < store->manifest.spec.disk_count && !ret; ) {
+		ret = copy_disk(store, share, e);
+		if (!ret) {
+			store->merge_disk++;
+			store->merge_position = 0;
+		}
+	}
+	return ret ? ret : finish(store, e);
+}
+
+int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e)
+{
+	bool is_long = store->manifest.pass_count >= LONG_CHAIN * store->keep;
+	struct share share = {
+		.stop_fd = stop_fd,
+		.busy_fd = busy_fd,
+		.until_ms = now_ms() + (is_long ? STORE_MERGE_LONG_SHARE_MS : STORE_MERGE_SHARE_MS),
+	};
+	int ret = state_check_idle(store, e);
+
+	while (!ret && (store->manifest.merging_pass || has_surplus(store))) {
+		if (time_to_leave(&share))
+			return 1;
+		ret = merge_oldest(store, &share, e);
+	}
+	return ret;
+}

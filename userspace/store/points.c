@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "state.h"
+
+static int read_manifest(const char *root, const char *vm, struct manifest *m, struct err *e)
+{
+	int root_fd, dir_fd, ret;
+
+	if (!store_name_valid(vm))
+		return err_set(e, -EINVAL, "\"%.64s\" cannot be a VM's name", vm);
+	root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root_fd < 0)
+		return err_sys(e, -errno, "cannot open the store %s", root);
+	dir_fd = openat(root_fd, vm, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	ret = dir_fd < 0 ? -errno : 0;
+	close(root_fd);
+	if (ret == -ENOENT)
+		return err_set(e, ret, "there is no replica %s in %s", vm, root);
+	if (ret)
+		return err_sys(e, ret, "cannot open replica %s", vm);
+	ret = manifest_read(dir_fd, m, e);
+	close(dir_fd);
+	return ret;
+}
+
+static int fill_point(const char *dir, const struct manifest *m, const struct manifest_pass *pass,
+		      struct store_point *point)
+{
+	char name[STATE_FILE_BYTES];
+
+	point->disks = calloc(m->spec.disk_count, sizeof(*point->disks));
+	if (!point->disks)
+		return -ENOMEM;
+	point->disk_count = m->spec.disk_count;
+	snprintf(point->id, sizeof(point->id), "%" PRIu64, pass->id);
+	point->time_us = pass->cut_time_us;
+	point->consistency = pass->consistency;
+	state_overlay_name(pass->id, name);
+	for (unsigned int i = 0; i < m->spec.disk_count; i++) {
+		struct store_point_disk *disk = &point->disks[i];
+
+		strcpy(disk->name, m->spec.disks[i].name);
+		strcpy(disk->source, m->spec.disks[i].source);
+		disk->format = "qcow2";
+		if ((size_t)snprintf(disk->file, sizeof(disk->file), "%s/%s/%s", dir, disk->name, name) >=
+		    sizeof(disk->file))
+			return -ENAMETOOLONG;
+	}
+	return 0;
+}
+
+static int fill_points(const char *dir, const struct manifest *m, struct store_points *points)
+{
+	int ret = 0;
+
+	points->at = calloc(m->pass_count + 1, sizeof(*points->at));
+	if (!points->at)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < m->pass_count && !ret; i++)
+		if (m->passes[i].whole)
+			ret = fill_point(dir, m, &m->passes[i], &points->at[points->count++]);
+	return ret;
+}
+
+int store_points(const char *root, const char *vm, struct store_points *points, struct err *e)
+{
+	struct manifest m;
+	char *real = NULL, *dir = NULL;
+	int ret = read_manifest(root, vm, &m, e);
+
+	*points = (struct store_points){ 0 };
+	if (ret)
+		return ret;
+	real = realpath(root, NULL);
+	if (!real || asprintf(&dir, "%s/%s", real, vm) < 0) {
+		ret = real ? -ENOMEM : -errno;
+		dir = NULL;
+	}
+	if (!ret)
+		ret = fill_points(dir, &m, points);
+	if (ret) {
+		store_points_free(points);
+		err_sys(e, ret, "cannot list the points of replica %s", vm);
+	}
+	free(dir);
+	free(real);
+	manifest_free(&m);
+	return ret;
+}
+
+void store_points_free(struct store_points *points)
+{
+	for (unsigned int i = 0; i < points->count; i++)
+		free(points->at[i].disks);
+	free(points->at);
+	*points = (struct store_points){ 0 };
+}

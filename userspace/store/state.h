@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* An open store, as the files of this folder share it. */
+#ifndef VMR_STORE_STATE_H
+#define VMR_STORE_STATE_H
+
+#include <sys/types.h>
+
+#include "manifest.h"
+
+#define STATE_FILE_BYTES	32	/* room for a file's name in a disk's directory */
+#define STATE_BASE_NAME		"base.raw"
+
+struct store {
+	int root_fd;
+	int dir_fd;			/* ROOT/VM, locked with flock(2) */
+	int disk_fds[STORE_MAX_DISKS];	/* ROOT/VM/DISK */
+	char *root;			/* as given, for sentences */
+	char name[STORE_NAME_BYTES];	/* of the directory below root */
+	struct manifest manifest;	/* what the last durable manifest says */
+	bool broken;			/* which manifest is durable is not known: reopen */
+	struct store_pass *pass;	/* the open one, or null */
+	unsigned int keep;
+	unsigned int merge_disk;	/* where the merge of manifest.merging_pass goes on */
+	uint64_t merge_position;
+};
+
+/* "000000000012.qcow2", "000000000012.part" */
+void state_overlay_name(uint64_t pass, char name[STATE_FILE_BYTES]);
+void state_part_name(uint64_t pass, char name[STATE_FILE_BYTES]);
+
+/*
+ * Makes *@next the durable manifest and the one of @store, which takes it over;
+ * on failure *@next is freed. *@replaced: see manifest_write(); if it is set on
+ * failure, the store is broken from then on.
+ */
+int state_commit(struct store *store, struct manifest *next, bool *replaced, struct err *e);
+
+/* -EIO with a sentence when the store is broken, -EBUSY when a pass is open. */
+int state_check_idle(const struct store *store, struct err *e);
+
+#endif
