@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/bitmap.h>
+#include <linux/bitops.h>
+#include <linux/err.h>
+#include <linux/math64.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "bitmap.h"
+
+#define BLOCK_WORDS (CBT_BITMAP_BLOCK_BITS / BITS_PER_LONG)
+
+static u64 words_of(u64 bits)
+{
+	return (bits + BITS_PER_LONG - 1) / BITS_PER_LONG;
+}
+
+static u64 blocks_of(u64 bits)
+{
+	return (bits + CBT_BITMAP_BLOCK_BITS - 1) >> CBT_BITMAP_BLOCK_SHIFT;
+}
+
+int cbt_bitmap_init(struct cbt_bitmap *map, u64 nr_bits)
+{
+	map->nr_bits = nr_bits;
+	/* Whole blocks, so that loops over a block need no look at the end. */
+	map->bits = vzalloc(blocks_of(nr_bits) * BLOCK_WORDS * sizeof(long));
+	map->summary = kvcalloc(words_of(blocks_of(nr_bits)), sizeof(long), GFP_KERNEL);
+	if (map->bits && map->summary)
+		return 0;
+	cbt_bitmap_exit(map);
+	return -ENOMEM;
+}
+
+void cbt_bitmap_exit(struct cbt_bitmap *map)
+{
+	vfree(map->bits);
+	kvfree(map->summary);
+	map->bits = NULL;
+	map->summary = NULL;
+}
+
+u64 cbt_bitmap_memory(const struct cbt_bitmap *map)
+{
+	u64 blocks = blocks_of(map->nr_bits);
+
+	return PAGE_ALIGN(blocks * BLOCK_WORDS * sizeof(long)) + words_of(blocks) * sizeof(long);
+}
+
+/*
+ * The summary follows the bits: whoever sees a bit set and leaves the summary
+ * to its setter holds the same epoch open as that setter, and the summary is read for
+ * an exact answer only after both are through.
+ */
+static void set_one(unsigned long bit, unsigned long *words)
+{
+	if (!test_bit(bit, words))
+		set_bit(bit, words);
+}
+
+static void set_whole_words(unsigned long *word, u64 count)
+{
+	while (count--)
+		WRITE_ONCE(*word++, ~0UL);
+}
+
+void cbt_bitmap_set(struct cbt_bitmap *map, u64 first, u64 count)
+{
+	u64 end = first + count, bit = first, whole;
+
+	while (bit < end && (bit % BITS_PER_LONG || end - bit < BITS_PER_LONG))
+		set_one(bit++, map->bits);
+	whole = (end - bit) / BITS_PER_LONG;
+	set_whole_words(map->bits + bit / BITS_PER_LONG, whole);
+	for (bit += whole * BITS_PER_LONG; bit < end; bit++)
+		set_one(bit, map->bits);
+
+	for (bit = first >> CBT_BITMAP_BLOCK_SHIFT; bit <= (end - 1) >> CBT_BITMAP_BLOCK_SHIFT; bit++)
+		set_one(bit, map->summary);
+}
+
+void cbt_bitmap_fill(struct cbt_bitmap *map)
+{
+	u64 done, step;
+
+	for (done = 0; done < map->nr_bits; done += step) {
+		step = min_t(u64, map->nr_bits - done, 1 << 24);
+		cbt_bitmap_set(map, done, step);
+		cond_resched();
+	}
+}
+
+/* The next block at or behind @block that may hold a set bit; the number of blocks if none. */
+static u64 next_block(const struct cbt_bitmap *map, u64 block)
+{
+	return find_next_bit(map->summary, blocks_of(map->nr_bits), block);
+}
+
+static unsigned long *block_words(const struct cbt_bitmap *map, u64 block)
+{
+	return map->bits + block * BLOCK_WORDS;
+}
+
+#define for_each_used_block(map, block) \
+	for (block = next_block(map, 0); block < blocks_of((map)->nr_bits); \
+	     block = next_block(map, block + 1))
+
+void cbt_bitmap_clear(struct cbt_bitmap *map)
+{
+	u64 block;
+
+	for_each_used_block(map, block) {
+		memset(block_words(map, block), 0, BLOCK_WORDS * sizeof(long));
+		clear_bit(block, map->summary);
+		cond_resched();
+	}
+}
+
+void cbt_bitmap_clear_range(struct cbt_bitmap *map, u64 first, u64 count)
+{
+	u64 block, end = first + count, from, until;
+
+	for (block = next_block(map, first >> CBT_BITMAP_BLOCK_SHIFT);
+	     block << CBT_BITMAP_BLOCK_SHIFT < end && block < blocks_of(map->nr_bits);
+	     block = next_block(map, block + 1)) {
+		from = max(first, block << CBT_BITMAP_BLOCK_SHIFT);
+		until = min(end, (block + 1) << CBT_BITMAP_BLOCK_SHIFT);
+		bitmap_clear(block_words(map, block), from % CBT_BITMAP_BLOCK_BITS, until - from);
+		if (bitmap_empty(block_words(map, block), CBT_BITMAP_BLOCK_BITS))
+			clear_bit(block, map->summary);
+		cond_resched();
+	}
+}
+
+static void merge_block(unsigned long *to, const unsigned long *from)
+{
+	unsigned int i;
+
+	for (i = 0; i < BLOCK_WORDS; i++)
+		if (from[i])
+			atomic_long_or(from[i], (atomic_long_t *)&to[i]);
+}
+
+void cbt_bitmap_merge(struct cbt_bitmap *to, const struct cbt_bitmap *from)
+{
+	u64 block;
+
+	for_each_used_block(from, block) {
+		merge_block(block_words(to, block), block_words(from, block));
+		set_one(block, to->summary);
+		cond_resched();
+	}
+}
+
+bool cbt_bitmap_test(const struct cbt_bitmap *map, u64 bit)
+{
+	return test_bit(bit, map->bits);
+}
+
+static bool next_set(const struct cbt_bitmap *map, u64 from, u64 *found)
+{
+	u64 block = next_block(map, from >> CBT_BITMAP_BLOCK_SHIFT);
+	unsigned long start = 0, at;
+
+	if (block == from >> CBT_BITMAP_BLOCK_SHIFT)
+		start = from % CBT_BITMAP_BLOCK_BITS;
+	for (; block < blocks_of(map->nr_bits); block = next_block(map, block + 1), start = 0) {
+		at = find_next_bit(block_words(map, block), CBT_BITMAP_BLOCK_BITS, start);
+		if (at < CBT_BITMAP_BLOCK_BITS) {
+			*found = (block << CBT_BITMAP_BLOCK_SHIFT) + at;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool cbt_bitmap_next_run(const struct cbt_bitmap *map, u64 from, u64 *first, u64 *count)
+{
+	if (from >= map->nr_bits || !next_set(map, from, first))
+		return false;
+	*count = find_next_zero_bit(map->bits, map->nr_bits, *first) - *first;
+	return true;
+}
+
+u64 cbt_bitmap_count(const struct cbt_bitmap *map)
+{
+	u64 block, count = 0;
+
+	for_each_used_block(map, block) {
+		count += bitmap_weight(block_words(map, block), CBT_BITMAP_BLOCK_BITS);
+		cond_resched();
+	}
+	return count;
+}
+
+u64 cbt_bitmap_count_common(const struct cbt_bitmap *a, const struct cbt_bitmap *b)
+{
+	u64 block, count = 0;
+	unsigned int i;
+
+	for_each_used_block(a, block) {
+		const unsigned long *wa = block_words(a, block), *wb = block_words(b, block);
+
+		for (i = 0; i < BLOCK_WORDS; i++)
+			count += hweight_long(READ_ONCE(wa[i]) & READ_ONCE(wb[i]));
+		cond_resched();
+	}
+	return count;
+}

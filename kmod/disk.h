@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A tracked disk: a whole block device or a partition, as sectors of a gendisk.
+ *
+ * The gendisk is held (and so is its driver's module) but not open: the device
+ * can be closed, detached and removed while it is tracked, and a new device
+ * under its number is never taken for it.
+ */
+#ifndef CBT_DISK_H
+#define CBT_DISK_H
+
+#include <linux/blkdev.h>
+#include <linux/list.h>
+#include <linux/percpu.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/blkcbt.h>
+
+#include "bitmap.h"
+
+struct cbt_group;
+
+struct cbt_disk_stats {
+	u64 writes;
+	u64 bytes;
+};
+
+struct cbt_disk {
+	struct list_head entry;		/* cbt_group.disks; group lock */
+	struct hlist_node tap_entry;	/* tap.c */
+	struct cbt_group *group;	/* outlives the disk */
+	struct gendisk *gd;
+	struct module *owner;		/* of gd's driver */
+	u64 diskseq;			/* of gd when it was added: changes with the medium */
+	dev_t dev;
+	u8 partno;			/* 0: the whole device */
+	sector_t first, end;		/* what is tracked, in sectors of gd */
+	unsigned int chunk_shift;	/* log2 of a chunk's sectors */
+	u32 id;
+	atomic_t untrusted;		/* CBT_UNTRUSTED_*; sticky, set in any context */
+	struct cbt_bitmap map[2];	/* by cbt_epoch.slot */
+	struct cbt_disk_stats __percpu *stats;
+	struct work_struct distrusted;	/* tells of it from task context */
+	char path[BLKCBT_PATH_LEN];
+};
+
+/*
+ * Opens, checks and pins the device; makes its bitmaps. May sleep. On failure
+ * *why is a sentence. -ENOTBLK, -ENXIO, -EOPNOTSUPP, -EINVAL, -ENOMEM, or what the look-up of
+ * the path says.
+ */
+struct cbt_disk *cbt_disk_create(const char *path, u32 chunk_bytes, const char **why);
+/* No CPU can mark the disk any longer. May sleep. */
+void cbt_disk_destroy(struct cbt_disk *disk);
+
+u64 cbt_disk_memory(const struct cbt_disk *disk);
+u64 cbt_disk_size_bytes(const struct cbt_disk *disk);
+
+/*
+ * Marks the chunks of sectors @first to @end (exclusive, of the gendisk, within the
+ * disk) in the bitmap of @slot. Any context; the caller is in that slot's epoch.
+ */
+void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sector_t end);
+
+/* Sets reasons not to trust the map. Any context. */
+void cbt_disk_distrust(struct cbt_disk *disk, unsigned int reasons);
+
+/*
+ * Looks whether the device is still the one that was added, as it was; distrusts the
+ * disk if not. 0, -ENODEV when it is gone. May sleep.
+ */
+int cbt_disk_check(struct cbt_disk *disk);
+
+void cbt_disk_sum_stats(const struct cbt_disk *disk, struct cbt_disk_stats *sum);
+
+/* Told of each distrusted disk from task context; set once, before the first disk. */
+extern void (*cbt_disk_on_distrust)(struct cbt_disk *disk);
+
+#endif

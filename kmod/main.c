@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* blkcbt: tracks the changed blocks of block devices in use. Documentation/design.rst. */
+#include <linux/module.h>
+
+#include "group.h"
+#include "netlink.h"
+#include "pass.h"
+#include "tap.h"
+
+static int __init cbt_init(void)
+{
+	int err;
+
+	err = cbt_groups_init();
+	if (err)
+		return err;
+	err = cbt_pass_init();
+	if (err)
+		goto err_groups;
+	err = cbt_tap_init();
+	if (err)
+		goto err_pass;
+	err = cbt_netlink_init();
+	if (err)
+		goto err_tap;
+	return 0;
+
+err_tap:
+	cbt_tap_exit();
+err_pass:
+	cbt_pass_exit();
+err_groups:
+	cbt_groups_exit();
+	return err;
+}
+
+/* Each group holds the module, so none is left; their last writes may be. */
+static void __exit cbt_exit(void)
+{
+	cbt_netlink_exit();
+	cbt_pass_exit();
+	cbt_groups_exit();
+	cbt_tap_exit();
+}
+
+module_init(cbt_init);
+module_exit(cbt_exit);
+
+MODULE_DESCRIPTION("Changed block tracking for block devices in use");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS("net-pf-16-proto-16-family-blkcbt");
