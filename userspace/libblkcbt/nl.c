@@ -11,6 +11,7 @@
 #include "nl.h"
 
 #define MESSAGE_BYTES	(64 << 10)
+#define MAX_ATTRS	32	/* more than any set of attributes has */
 #define TIMEOUT_S	60	/* for an answer; the kernel waits for no one that long */
 
 struct call {
@@ -89,7 +90,7 @@ struct nl_msg *cbti_nl_message(struct cbt *cbt, int cmd, int flags)
 static int got_answer(struct nl_msg *msg, void *arg)
 {
 	struct call *call = arg;
-	struct nlattr *attrs[call->max_attr + 1];
+	struct nlattr *attrs[MAX_ATTRS];
 
 	if (call->result)
 		return NL_OK;
