@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Receives one pass: socket -> verify -> decompress -> store (io_uring, deep queue)
- * -> durable -> acknowledge. Bounded buffers, preallocated once per connection.
+ * -> durable -> acknowledge. Bounded buffers, mapped once per pass.
  */
 #ifndef VMR_REPLICA_RECEIVE_H
 #define VMR_REPLICA_RECEIVE_H

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Some frames of a pass that follow one another in the stream, with their payloads: what
+ * goes through the replica's stages as one. Small frames share a batch, so
+ * that a stage's overhead is paid once for many. Pure: no I/O.
+ */
+#ifndef VMR_REPLICA_BATCH_H
+#define VMR_REPLICA_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../wire/wire.h"
+
+#define BATCH_MAX_FRAMES	128
+#define BATCH_BYTES		WIRE_MAX_PAYLOAD	/* of each of the two buffers */
+#define BATCH_ENOUGH_BYTES	(128u << 10)		/* with so much, it is not worth to wait for more */
+
+struct batch_frame {
+	struct wire_header header;	/* DATA or ZERO */
+	uint32_t room_bytes;		/* raw_bytes rounded up to whole chunks; the rest is zeros */
+	uint8_t *payload;		/* DATA: as received */
+	uint8_t *raw;			/* DATA: bytes of the disk, aligned to 4096; == payload unless lz4 */
+};
+
+struct batch {
+	uint8_t *in, *out;		/* BATCH_BYTES each, aligned: payloads, and what is unpacked */
+	uint32_t in_used, out_used;
+	unsigned int count;
+	struct batch_frame frames[BATCH_MAX_FRAMES];
+};
+
+/* Forgets all frames. */
+void batch_reset(struct batch *b);
+
+/* Whether a frame of this header can be added. An empty batch takes any. */
+bool batch_has_room(const struct batch *b, const struct wire_header *header, uint32_t chunk_bytes);
+
+/* Adds it; the payload is to be put at the returned frame's @payload. */
+struct batch_frame *batch_add(struct batch *b, const struct wire_header *header, uint32_t chunk_bytes);
+
+static inline bool batch_enough(const struct batch *b)
+{
+	return b->count == BATCH_MAX_FRAMES || b->in_used + b->out_used >= BATCH_ENOUGH_BYTES;
+}
+
+/* Verifies the checksums, unpacks, pads with zeros. 0 or -EBADMSG; from any thread. */
+int batch_decode(struct batch *b, struct err *e);
+
+#endif
