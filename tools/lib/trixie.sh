@@ -6,6 +6,8 @@
 # of their own, entered by chroot. It has its own apt: the host's stays as is.
 
 trixie=$build/trixie
+# W=1 runs scripts/kernel-doc, in perl or python.
+readonly TRIXIE_PACKAGES=gcc,libc6-dev,make,kmod,perl,python3
 
 # The mirrors are those that the host itself uses, for Debian 12.
 host_mirrors() {
@@ -28,16 +30,16 @@ trixie_sources() {
 # Both kernels may be fetched at once, and share the folder.
 ensure_trixie() {
 	exec 8>"$build/.lock-trixie" && flock 8
-	[[ ! -e $trixie/.ready ]] || return 0
+	[[ $(cat "$trixie/.ready" 2>/dev/null) != "$TRIXIE_PACKAGES" ]] || return 0
 	[[ $(id -u) -eq 0 ]] || die "making $trixie needs root"
 	command -v mmdebstrap >/dev/null || quietly "$root/tools/install-deps" kernels
 	rm -rf --one-file-system "$trixie"
 	trixie_sources >"$build/.trixie-sources"
-	quietly mmdebstrap --variant=apt --mode=root --include=gcc,libc6-dev,make,kmod \
+	quietly mmdebstrap --variant=apt --mode=root --include="$TRIXIE_PACKAGES" \
 		--aptopt='APT::Install-Recommends "false"' trixie "$trixie" - \
 		<"$build/.trixie-sources"
 	rm "$build/.trixie-sources"
-	touch "$trixie/.ready"
+	echo "$TRIXIE_PACKAGES" >"$trixie/.ready"
 }
 
 in_trixie() {
@@ -45,30 +47,33 @@ in_trixie() {
 		DEBIAN_FRONTEND=noninteractive chroot "$trixie" "$@"
 }
 
-# trixie_kernel VERSION DIR: the newest of the suite that has VERSION.
+# trixie_kernel VERSION DIR: the newest VERSION that the mirrors have.
 trixie_kernel() {
-	local version=$1 dir=$2 suite=trixie image release
-	[[ $version != 7.* ]] || suite=trixie-backports
+	local version=$1 dir=$2 image release
 	ensure_trixie
 	quietly in_trixie apt-get update -q
-	image=$(newest_in_trixie "$version" "$suite") ||
-		die "the mirror has no kernel $version for trixie"
+	image=$(newest_in_trixie "$version") || die "the mirror has no kernel $version for trixie"
 	release=${image#linux-image-}
-	(cd "$dir" && quietly fetch_in_trixie "$image" "$dir")
+	quietly fetch_in_trixie "$release" "$dir"
 	quietly in_trixie apt-get install -y -q "linux-headers-$release"
 	unpack "$dir" "$release" "/usr/src/linux-headers-$release"
 }
 
-# The image that the suite's meta-package depends on, if it is VERSION's.
+# The image that a version of the meta-package depends on, if it is VERSION's.
 newest_in_trixie() {
 	in_trixie apt-cache show linux-image-amd64 |
-		sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' |
+		sed -n 's/^Depends:.*\(linux-image-[0-9][^ ,]*\).*/\1/p' |
 		grep "^linux-image-${1//./\\.}[.+]" | sort -V | tail -n1 | grep .
 }
 
+# Newer kernels are split into several packages, of which image is empty.
 fetch_in_trixie() {
-	in_trixie sh -c 'cd /var/cache && rm -f ./linux-image-*.deb && apt-get download -q "$1"' - "$1"
-	mv "$trixie"/var/cache/linux-image-*.deb "$2/"
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	in_trixie sh -c 'cd /var/cache && rm -f ./linux-*.deb
+		for part in image binary modules base; do
+			apt-cache show "linux-$part-$1" >/dev/null 2>&1 || continue
+			apt-get download -q "linux-$part-$1" || exit
+		done' - "$1" && mv "$trixie"/var/cache/linux-*.deb "$2/"
 }
 
 # The folder to build in is bound at its own path, so that the compiler's
