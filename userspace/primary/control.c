@@ -81,7 +81,7 @@ int control_receive(struct control *c, struct err *e)
 		if (got < 0)
 			return err_sys(e, -errno, "the connection to the replica failed");
 		if (!got)
-			return err_set(e, -ENOTCONN, "the replica closed the connection in the middle of a pass");
+			return err_set(e, -ECONNRESET, "the replica closed the connection in the middle of a pass");
 		c->have += got;
 		if (c->have >= WIRE_HEADER_BYTES)
 			r = take_frame(c, &need, e);

@@ -28,7 +28,7 @@ void control_init(struct control *c, int sock, void (*checkpointed)(void *, unsi
 bool control_expect(struct control *c, uint32_t disk, uint64_t offset);
 
 /*
- * Takes what has arrived, without waiting. 0, or the replica's own code and sentence, -ENOTCONN
+ * Takes what has arrived, without waiting. 0, or the replica's own code and sentence, -ECONNRESET
  * when it hung up, -EPROTO, -EBADMSG.
  */
 int control_receive(struct control *c, struct err *e);

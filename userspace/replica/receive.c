@@ -392,7 +392,7 @@ static int received(struct receive *rc, int result, struct err *e)
 	if (result < 0)
 		return err_sys(e, result, "the connection to the primary failed");
 	if (!result)
-		return err_set(e, -ENOTCONN, "the primary closed the connection in the middle of a pass");
+		return err_set(e, -ECONNRESET, "the primary closed the connection in the middle of a pass");
 	atomic_fetch_add(&rc->progress->wire_bytes, result);
 	if (rc->rest_bytes) {
 		rc->rest += result;

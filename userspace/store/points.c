@@ -60,6 +60,9 @@ static int fill_points(const char *dir, const struct manifest *m, struct store_p
 {
 	int ret = 0;
 
+	strcpy(points->relationship, m->spec.relationship);
+	points->released = m->released;
+	points->last_pass = m->pass_count ? m->passes[m->pass_count - 1].id : m->base_pass;
 	points->at = calloc(m->pass_count + 1, sizeof(*points->at));
 	if (!points->at)
 		return -ENOMEM;

@@ -201,6 +201,9 @@ struct store_point {
 };
 
 struct store_points {
+	char relationship[37];		/* UUID text of the relationship that feeds, or fed, the replica */
+	bool released;			/* as store_released() */
+	uint64_t last_pass;		/* as store_last_pass() */
 	unsigned int count;
 	struct store_point *at;		/* oldest first */
 };

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One primary's connection: a thread that has the store of one VM open while it
+ * lasts, and after it until the store's merges are done.
+ */
+#ifndef VMR_REPLICA_CONNECTION_H
+#define VMR_REPLICA_CONNECTION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "receive.h"
+#include "replica.h"
+
+/* How long a newer connection of a VM, or a deletion, waits for an older one to end. */
+#define CONNECTION_END_S 20
+
+enum connection_state {
+	CONNECTION_FREE,
+	CONNECTION_RUNNING,
+	CONNECTION_ENDED,	/* the thread is to be joined */
+};
+
+struct connection {
+	struct connections *all;
+	enum connection_state state;
+	pthread_t thread;
+	int sock;
+	int stop_fd;			/* eventfd: readable when it is to end */
+	bool stopping;
+	bool connected;			/* the primary is there, and its store is open */
+	uint64_t claim;			/* 0: no VM yet; else the larger, the newer */
+	char vm[WIRE_NAME_BYTES];
+	uint8_t relationship[16];
+	_Atomic uint64_t receiving_pass;	/* 0: none */
+	struct receive_progress progress;
+};
+
+struct connections {
+	const char *root;
+	pthread_mutex_t lock;		/* guards all of each connection that is not atomic */
+	pthread_cond_t changed;		/* a connection has ended (CLOCK_MONOTONIC) */
+	int ended_fd;			/* eventfd: poked when one has ended */
+	uint64_t claims;
+	struct connection at[REPLICA_MAX_CONNECTIONS];
+};
+
+/* 0 or a negative errno. @root must outlive it. */
+int connections_init(struct connections *all, const char *root);
+/* Ends all connections and waits for their threads. */
+void connections_exit(struct connections *all);
+
+/* Joins the threads that have ended. */
+void connections_reap(struct connections *all);
+
+/* Takes @sock over, also on failure: -EUSERS when there are REPLICA_MAX_CONNECTIONS, or what pthread says. */
+int connections_add(struct connections *all, int sock);
+
+/* The connection of @vm whose primary is there, or null. Caller holds the lock. */
+struct connection *__connections_find(struct connections *all, const char *vm);
+
+/*
+ * Ends what still works on @vm after its primary has left, and waits for it.
+ * -EBUSY: a primary is connected, or it did not end in time.
+ */
+int connections_end_idle(struct connections *all, const char *vm, struct err *e);
+
+#endif
