@@ -52,10 +52,11 @@ deps-build:
 .PHONY: programs
 programs: $(PROGRAMS) $(if $(LIB_OBJS),$(BUILD)/libblkcbt.so.0)
 
-# The parts as one archive: a test or program takes from it what it uses.
+# The parts as one archive: a test or program takes from it what it uses. "q", as "r" would
+# let a file replace one of the same name in another folder.
 $(BUILD)/libparts.a: $(call OBJ,$(PARTS))
 	@rm -f $@
-	ar rcs $@ $^
+	ar qcs $@ $^
 
 $(BUILD)/vmreplicad: $(call OBJ,$(SERVICE_SOURCES)) $(BUILD)/libparts.a
 	$(CC) $(CFLAGS) $(SAN) -pie -o $@ $(call OBJ,$(SERVICE_SOURCES)) $(BUILD)/libparts.a $(PKG_LIBS)

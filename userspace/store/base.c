@@ -5,31 +5,31 @@
 #include <unistd.h>
 
 #include "base.h"
-#include "state.h"
+#include "internal.h"
 
 #define BUFFER_BYTES	(256u << 10)
 
 int base_create(int dir_fd, uint64_t size_bytes, struct err *e)
 {
-	int fd = openat(dir_fd, STATE_BASE_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(dir_fd, STORE_BASE_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int ret = 0;
 
 	if (fd < 0)
-		return err_sys(e, -errno, "cannot create %s", STATE_BASE_NAME);
+		return err_sys(e, -errno, "cannot create %s", STORE_BASE_NAME);
 	if (ftruncate(fd, size_bytes) || fsync(fd))
-		ret = err_sys(e, -errno, "cannot give %s the size of its disk", STATE_BASE_NAME);
+		ret = err_sys(e, -errno, "cannot give %s the size of its disk", STORE_BASE_NAME);
 	close(fd);
 	return ret;
 }
 
 int base_open(int dir_fd, int *direct_fd, struct err *e)
 {
-	int fd = openat(dir_fd, STATE_BASE_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(dir_fd, STORE_BASE_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
-		return err_sys(e, -errno, "cannot open %s", STATE_BASE_NAME);
+		return err_sys(e, -errno, "cannot open %s", STORE_BASE_NAME);
 	if (direct_fd)
-		*direct_fd = openat(dir_fd, STATE_BASE_NAME, O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
+		*direct_fd = openat(dir_fd, STORE_BASE_NAME, O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
 	return fd;
 }
 
@@ -55,14 +55,14 @@ int base_zero(int fd, uint64_t offset, uint64_t length, struct err *e)
 	if (!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length))
 		return 0;
 	if (errno != EOPNOTSUPP && errno != ENOSYS)
-		return err_sys(e, -errno, "cannot punch a hole into %s", STATE_BASE_NAME);
+		return err_sys(e, -errno, "cannot punch a hole into %s", STORE_BASE_NAME);
 	zeros = calloc(1, BUFFER_BYTES);
 	if (!zeros)
-		return err_sys(e, -ENOMEM, "cannot write zeros to %s", STATE_BASE_NAME);
+		return err_sys(e, -ENOMEM, "cannot write zeros to %s", STORE_BASE_NAME);
 	for (uint64_t done = 0; done < length && !ret; done += BUFFER_BYTES)
 		ret = write_all(fd, zeros, length - done < BUFFER_BYTES ? length - done : BUFFER_BYTES, offset + done);
 	free(zeros);
-	return ret ? err_sys(e, ret, "cannot write zeros to %s", STATE_BASE_NAME) : 0;
+	return ret ? err_sys(e, ret, "cannot write zeros to %s", STORE_BASE_NAME) : 0;
 }
 
 /* Where copy_file_range(2) cannot: through memory. */
@@ -100,5 +100,5 @@ int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t 
 	}
 	if (length)
 		ret = got < 0 && errno == ENOSPC ? -ENOSPC : copy_by_hand(fd, out, from, in, length);
-	return ret ? err_sys(e, ret, "cannot copy to %s", STATE_BASE_NAME) : 0;
+	return ret ? err_sys(e, ret, "cannot copy to %s", STORE_BASE_NAME) : 0;
 }

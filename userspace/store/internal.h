@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* An open store, as the files of this folder share it. */
-#ifndef VMR_STORE_STATE_H
-#define VMR_STORE_STATE_H
+#ifndef VMR_STORE_INTERNAL_H
+#define VMR_STORE_INTERNAL_H
 
 #include <sys/types.h>
 
 #include "manifest.h"
 
-#define STATE_FILE_BYTES	32	/* room for a file's name in a disk's directory */
-#define STATE_BASE_NAME		"base.raw"
+#define STORE_FILE_BYTES	32	/* room for a file's name in a disk's directory */
+#define STORE_BASE_NAME		"base.raw"
 
 struct store {
 	int root_fd;
@@ -25,17 +25,17 @@ struct store {
 };
 
 /* "000000000012.qcow2", "000000000012.part" */
-void state_overlay_name(uint64_t pass, char name[STATE_FILE_BYTES]);
-void state_part_name(uint64_t pass, char name[STATE_FILE_BYTES]);
+void store_overlay_name(uint64_t pass, char name[STORE_FILE_BYTES]);
+void store_part_name(uint64_t pass, char name[STORE_FILE_BYTES]);
 
 /*
  * Makes *@next the durable manifest and the one of @store, which takes it over;
  * on failure *@next is freed. *@replaced: see manifest_write(); if it is set on
  * failure, the store is broken from then on.
  */
-int state_commit(struct store *store, struct manifest *next, bool *replaced, struct err *e);
+int store_commit_manifest(struct store *store, struct manifest *next, bool *replaced, struct err *e);
 
 /* -EIO with a sentence when the store is broken, -EBUSY when a pass is open. */
-int state_check_idle(const struct store *store, struct err *e);
+int store_check_idle(const struct store *store, struct err *e);
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "base.h"
 #include "qcow2.h"
-#include "state.h"
+#include "internal.h"
 
 #define RUN_BYTES	(8u << 20)	/* copied between two looks at whether to stop */
 #define DIRTY_BYTES	(64u << 20)	/* copied between two syncs: bounds what memory holds back */
@@ -73,7 +73,7 @@ static int begin(struct store *store, struct err *e)
 	next.merging_pass = next.passes[0].id;
 	next.pass_count--;
 	memmove(next.passes, next.passes + 1, next.pass_count * sizeof(*next.passes));
-	ret = state_commit(store, &next, &replaced, e);
+	ret = store_commit_manifest(store, &next, &replaced, e);
 	if (!ret) {
 		store->merge_disk = 0;
 		store->merge_position = 0;
@@ -101,7 +101,7 @@ static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd
 		if (!ret && dirty >= DIRTY_BYTES) {
 			dirty = 0;
 			if (fdatasync(base_fd))
-				ret = err_sys(e, -errno, "cannot make %s durable", STATE_BASE_NAME);
+				ret = err_sys(e, -errno, "cannot make %s durable", STORE_BASE_NAME);
 		}
 		if (ret)
 			break;
@@ -109,7 +109,7 @@ static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd
 			return 1;
 	}
 	if (!ret && fdatasync(base_fd))
-		ret = err_sys(e, -errno, "cannot make %s durable", STATE_BASE_NAME);
+		ret = err_sys(e, -errno, "cannot make %s durable", STORE_BASE_NAME);
 	return ret;
 }
 
@@ -118,11 +118,11 @@ static int copy_disk(struct store *store, const struct share *share, struct err 
 {
 	const struct store_disk *disk = &store->manifest.spec.disks[store->merge_disk];
 	int dir_fd = store->disk_fds[store->merge_disk];
-	char name[STATE_FILE_BYTES];
+	char name[STORE_FILE_BYTES];
 	struct qcow2_reader from;
 	int base_fd, ret;
 
-	state_overlay_name(store->manifest.merging_pass, name);
+	store_overlay_name(store->manifest.merging_pass, name);
 	ret = qcow2_reader_open(&from, dir_fd, name, disk->size_bytes, disk->chunk_bytes, e);
 	if (ret)
 		return ret;
@@ -142,14 +142,14 @@ static int copy_disk(struct store *store, const struct share *share, struct err 
 /* Steps 3 to 5: the next overlay is backed by base.raw, then the manifest says so, then the file goes. */
 static int finish(struct store *store, struct err *e)
 {
-	static const struct qcow2_backing base = { .name = STATE_BASE_NAME, .format = "raw" };
-	char next_name[STATE_FILE_BYTES], merged_name[STATE_FILE_BYTES];
+	static const struct qcow2_backing base = { .name = STORE_BASE_NAME, .format = "raw" };
+	char next_name[STORE_FILE_BYTES], merged_name[STORE_FILE_BYTES];
 	struct manifest next;
 	bool replaced;
 	int ret = 0;
 
-	state_overlay_name(store->manifest.passes[0].id, next_name);
-	state_overlay_name(store->manifest.merging_pass, merged_name);
+	store_overlay_name(store->manifest.passes[0].id, next_name);
+	store_overlay_name(store->manifest.merging_pass, merged_name);
 	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !ret; i++)
 		ret = qcow2_rebase(store->disk_fds[i], next_name, &base, e);
 	if (!ret)
@@ -158,7 +158,7 @@ static int finish(struct store *store, struct err *e)
 		return ret;
 	next.base_pass = next.merging_pass;
 	next.merging_pass = 0;
-	ret = state_commit(store, &next, &replaced, e);
+	ret = store_commit_manifest(store, &next, &replaced, e);
 	/* A file that cannot be removed now is removed at the next open. */
 	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !ret; i++)
 		unlinkat(store->disk_fds[i], merged_name, 0);
@@ -189,7 +189,7 @@ int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e)
 		.busy_fd = busy_fd,
 		.until_ms = now_ms() + (is_long ? STORE_MERGE_LONG_SHARE_MS : STORE_MERGE_SHARE_MS),
 	};
-	int ret = state_check_idle(store, e);
+	int ret = store_check_idle(store, e);
 
 	while (!ret && (store->manifest.merging_pass || has_surplus(store))) {
 		if (time_to_leave(&share))

@@ -7,7 +7,7 @@
 
 #include "base.h"
 #include "qcow2.h"
-#include "state.h"
+#include "internal.h"
 
 #define DIRECT_BYTES	4096u	/* what a direct write to base.raw is aligned to */
 
@@ -29,10 +29,10 @@ static int open_disk(struct store_pass *pass, unsigned int i, struct err *e)
 {
 	const struct store_disk *disk = &pass->store->manifest.spec.disks[i];
 	struct pass_disk *mine = &pass->disks[i];
-	char name[STATE_FILE_BYTES];
+	char name[STORE_FILE_BYTES];
 
 	if (pass->kind == STORE_PASS_DELTA) {
-		state_part_name(pass->id, name);
+		store_part_name(pass->id, name);
 		return qcow2_create(&mine->overlay, pass->store->disk_fds[i], name, disk->size_bytes,
 				    disk->chunk_bytes, e);
 	}
@@ -44,10 +44,10 @@ static int open_disk(struct store_pass *pass, unsigned int i, struct err *e)
 static void end_pass(struct store_pass *pass, bool keep_files)
 {
 	struct store *store = pass->store;
-	char part[STATE_FILE_BYTES], overlay[STATE_FILE_BYTES];
+	char part[STORE_FILE_BYTES], overlay[STORE_FILE_BYTES];
 
-	state_part_name(pass->id, part);
-	state_overlay_name(pass->id, overlay);
+	store_part_name(pass->id, part);
+	store_overlay_name(pass->id, overlay);
 	for (unsigned int i = 0; i < pass->opened; i++) {
 		struct pass_disk *disk = &pass->disks[i];
 
@@ -70,7 +70,7 @@ static void end_pass(struct store_pass *pass, bool keep_files)
 static int check_begin(const struct store *store, uint64_t id, enum store_pass_kind kind, struct err *e)
 {
 	bool complete = store->manifest.initial == STORE_INITIAL_COMPLETE;
-	int ret = state_check_idle(store, e);
+	int ret = store_check_idle(store, e);
 
 	if (ret)
 		return ret;
@@ -181,7 +181,7 @@ static int sync_bases(struct store_pass *pass, struct err *e)
 {
 	for (unsigned int i = 0; i < pass->opened; i++)
 		if (fdatasync(pass->disks[i].base_fd))
-			return err_sys(e, -errno, "cannot make %s of replica %s durable", STATE_BASE_NAME,
+			return err_sys(e, -errno, "cannot make %s of replica %s durable", STORE_BASE_NAME,
 				       pass->store->name);
 	return 0;
 }
@@ -205,7 +205,7 @@ int store_initial_checkpoint(struct store_pass *pass, const uint64_t *durable_by
 		if (durable > next.durable[i])
 			next.durable[i] = durable;
 	}
-	return state_commit(store, &next, &replaced, e);
+	return store_commit_manifest(store, &next, &replaced, e);
 }
 
 static int commit_initial(struct store_pass *pass, bool *named, struct err *e)
@@ -221,7 +221,7 @@ static int commit_initial(struct store_pass *pass, bool *named, struct err *e)
 	next.base_pass = pass->id;
 	for (unsigned int i = 0; i < pass->opened; i++)
 		next.durable[i] = next.spec.disks[i].size_bytes;
-	return state_commit(pass->store, &next, named, e);
+	return store_commit_manifest(pass->store, &next, named, e);
 }
 
 /* --- a delta ------------------------------------------------------------- */
@@ -230,12 +230,12 @@ static int commit_initial(struct store_pass *pass, bool *named, struct err *e)
 static int write_overlays(struct store_pass *pass, struct err *e)
 {
 	const struct manifest *m = &pass->store->manifest;
-	char below[STATE_FILE_BYTES];
-	struct qcow2_backing backing = { .name = STATE_BASE_NAME, .format = "raw" };
+	char below[STORE_FILE_BYTES];
+	struct qcow2_backing backing = { .name = STORE_BASE_NAME, .format = "raw" };
 	int ret = 0;
 
 	if (m->pass_count) {
-		state_overlay_name(m->passes[m->pass_count - 1].id, below);
+		store_overlay_name(m->passes[m->pass_count - 1].id, below);
 		backing = (struct qcow2_backing){ .name = below, .format = "qcow2" };
 	}
 	for (unsigned int i = 0; i < pass->opened && !ret; i++)
@@ -247,10 +247,10 @@ static int write_overlays(struct store_pass *pass, struct err *e)
 
 static int name_overlays(struct store_pass *pass, struct err *e)
 {
-	char part[STATE_FILE_BYTES], overlay[STATE_FILE_BYTES];
+	char part[STORE_FILE_BYTES], overlay[STORE_FILE_BYTES];
 
-	state_part_name(pass->id, part);
-	state_overlay_name(pass->id, overlay);
+	store_part_name(pass->id, part);
+	store_overlay_name(pass->id, overlay);
 	for (unsigned int i = 0; i < pass->opened; i++) {
 		int dir = pass->store->disk_fds[i];
 
@@ -272,7 +272,7 @@ static int commit_delta(struct store_pass *pass, const struct manifest_pass *wha
 	if (ret)
 		return ret;
 	next.passes[next.pass_count++] = *what;
-	return state_commit(pass->store, &next, named, e);
+	return store_commit_manifest(pass->store, &next, named, e);
 }
 
 int store_pass_commit(struct store_pass *pass, uint64_t cut_time_us, bool whole,

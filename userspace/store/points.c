@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "state.h"
+#include "internal.h"
 
 static int read_manifest(const char *root, const char *vm, struct manifest *m, struct err *e)
 {
@@ -33,7 +33,7 @@ static int read_manifest(const char *root, const char *vm, struct manifest *m, s
 static int fill_point(const char *dir, const struct manifest *m, const struct manifest_pass *pass,
 		      struct store_point *point)
 {
-	char name[STATE_FILE_BYTES];
+	char name[STORE_FILE_BYTES];
 
 	point->disks = calloc(m->spec.disk_count, sizeof(*point->disks));
 	if (!point->disks)
@@ -42,7 +42,7 @@ static int fill_point(const char *dir, const struct manifest *m, const struct ma
 	snprintf(point->id, sizeof(point->id), "%" PRIu64, pass->id);
 	point->time_us = pass->cut_time_us;
 	point->consistency = pass->consistency;
-	state_overlay_name(pass->id, name);
+	store_overlay_name(pass->id, name);
 	for (unsigned int i = 0; i < m->spec.disk_count; i++) {
 		struct store_point_disk *disk = &point->disks[i];
 

@@ -13,7 +13,7 @@
 
 #include "base.h"
 #include "qcow2.h"
-#include "state.h"
+#include "internal.h"
 #include "tree.h"
 
 bool store_name_valid(const char *name)
@@ -25,17 +25,17 @@ bool store_name_valid(const char *name)
 	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == bytes;
 }
 
-void state_overlay_name(uint64_t pass, char name[STATE_FILE_BYTES])
+void store_overlay_name(uint64_t pass, char name[STORE_FILE_BYTES])
 {
-	snprintf(name, STATE_FILE_BYTES, "%012" PRIu64 ".qcow2", pass);
+	snprintf(name, STORE_FILE_BYTES, "%012" PRIu64 ".qcow2", pass);
 }
 
-void state_part_name(uint64_t pass, char name[STATE_FILE_BYTES])
+void store_part_name(uint64_t pass, char name[STORE_FILE_BYTES])
 {
-	snprintf(name, STATE_FILE_BYTES, "%012" PRIu64 ".part", pass);
+	snprintf(name, STORE_FILE_BYTES, "%012" PRIu64 ".part", pass);
 }
 
-int state_commit(struct store *store, struct manifest *next, bool *replaced, struct err *e)
+int store_commit_manifest(struct store *store, struct manifest *next, bool *replaced, struct err *e)
 {
 	int ret = manifest_write(store->dir_fd, next, replaced, e);
 
@@ -49,7 +49,7 @@ int state_commit(struct store *store, struct manifest *next, bool *replaced, str
 	return 0;
 }
 
-int state_check_idle(const struct store *store, struct err *e)
+int store_check_idle(const struct store *store, struct err *e)
 {
 	if (store->broken)
 		return err_set(e, -EIO, "replica %s could not be synced before: close and open it again", store->name);
@@ -163,15 +163,15 @@ static int check_file(const struct store *store, unsigned int i, const char *nam
 static int check_files(const struct store *store, unsigned int disk, struct err *e)
 {
 	const struct manifest *m = &store->manifest;
-	char name[STATE_FILE_BYTES];
-	int ret = check_file(store, disk, STATE_BASE_NAME, m->spec.disks[disk].size_bytes, e);
+	char name[STORE_FILE_BYTES];
+	int ret = check_file(store, disk, STORE_BASE_NAME, m->spec.disks[disk].size_bytes, e);
 
 	if (!ret && m->merging_pass) {
-		state_overlay_name(m->merging_pass, name);
+		store_overlay_name(m->merging_pass, name);
 		ret = check_file(store, disk, name, 0, e);
 	}
 	for (unsigned int i = 0; i < m->pass_count && !ret; i++) {
-		state_overlay_name(m->passes[i].id, name);
+		store_overlay_name(m->passes[i].id, name);
 		ret = check_file(store, disk, name, 0, e);
 	}
 	return ret;
@@ -179,13 +179,13 @@ static int check_files(const struct store *store, unsigned int disk, struct err 
 
 static bool is_named(const struct manifest *m, const char *file)
 {
-	char name[STATE_FILE_BYTES];
+	char name[STORE_FILE_BYTES];
 
-	state_overlay_name(m->merging_pass, name);
+	store_overlay_name(m->merging_pass, name);
 	if (m->merging_pass && !strcmp(file, name))
 		return true;
 	for (unsigned int i = 0; i < m->pass_count; i++) {
-		state_overlay_name(m->passes[i].id, name);
+		store_overlay_name(m->passes[i].id, name);
 		if (!strcmp(file, name))
 			return true;
 	}
@@ -313,7 +313,7 @@ static int fill(struct store *store, const struct store_spec *spec, struct err *
 		manifest_free(&mine);
 		return ret;
 	}
-	return state_commit(store, &mine, &replaced, e);
+	return store_commit_manifest(store, &mine, &replaced, e);
 }
 
 /* A store appears whole: it is made below a name that is none, then renamed. */
@@ -408,20 +408,20 @@ int store_release(struct store *store, struct err *e)
 {
 	struct manifest next;
 	bool replaced;
-	int ret = state_check_idle(store, e);
+	int ret = store_check_idle(store, e);
 
 	if (!ret)
 		ret = manifest_copy(&next, &store->manifest, e);
 	if (ret)
 		return ret;
 	next.released = true;
-	return state_commit(store, &next, &replaced, e);
+	return store_commit_manifest(store, &next, &replaced, e);
 }
 
 int store_move_aside(struct store *store, struct err *e)
 {
 	char suffix[32], name[STORE_NAME_BYTES];
-	int ret = state_check_idle(store, e);
+	int ret = store_check_idle(store, e);
 
 	for (unsigned int n = 0; !ret && n < 1000; n++) {
 		int bytes = snprintf(suffix, sizeof(suffix), ".released-%.8s", store->manifest.spec.relationship);
