@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "names.h"
+
+const char *names_state(unsigned int state)
+{
+	switch (state) {
+	case 0: return "disabled";
+	case 1: return "ready";
+	case 2: return "initial-replication";
+	case 3: return "replicating";
+	case 7: return "suspended";
+	case 8: return "critical";
+	default: return "unknown";
+	}
+}
+
+const char *names_health(unsigned int health)
+{
+	switch (health) {
+	case 1: return "ok";
+	case 2: return "warning";
+	case 3: return "critical";
+	default: return "unknown";
+	}
+}
+
+const char *names_job_type(unsigned int type)
+{
+	switch (type) {
+	case 91: return "enable";
+	case 93: return "disable";
+	case 94: return "start-replication";
+	case 105: return "replicate";
+	default: return "unknown";
+	}
+}
+
+const char *names_job_state(unsigned int state)
+{
+	switch (state) {
+	case 3: return "starting";
+	case 4: return "running";
+	case 7: return "completed";
+	case 8: return "terminated";
+	case 10: return "exception";
+	default: return "unknown";
+	}
+}

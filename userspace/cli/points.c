@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+
+#include "../common/format.h"
+#include "cli.h"
+#include "client.h"
+#include "json.h"
+
+/* How a point is written; @json null: for people. */
+struct writer {
+	struct json *json;
+	unsigned int count;
+};
+
+static int read_disk(sd_bus_message *m, struct writer *w)
+{
+	const char *name, *source, *file, *format;
+	int rc = sd_bus_message_read(m, "(ssss)", &name, &source, &file, &format);
+
+	if (rc <= 0)
+		return rc;
+	if (!w->json) {
+		printf("      %-12s %s\n", name, file);
+		return 1;
+	}
+	json_open(w->json, NULL, '{');
+	json_text(w->json, "name", name);
+	json_text(w->json, "source", source);
+	json_text(w->json, "file", file);
+	json_text(w->json, "format", format);
+	json_close(w->json, '}');
+	return 1;
+}
+
+static int read_disks(sd_bus_message *m, struct writer *w)
+{
+	int rc = sd_bus_message_enter_container(m, 'a', "(ssss)");
+
+	if (w->json)
+		json_open(w->json, "disks", '[');
+	while (rc >= 0 && (rc = read_disk(m, w)) > 0)
+		;
+	if (w->json)
+		json_close(w->json, ']');
+	return rc < 0 ? rc : sd_bus_message_exit_container(m);
+}
+
+static int read_point(sd_bus_message *m, struct writer *w)
+{
+	const char *id, *consistency;
+	char time[FORMAT_BYTES];
+	uint64_t time_us;
+	int rc = sd_bus_message_enter_container(m, 'r', "stsa(ssss)");
+
+	if (rc <= 0)
+		return rc;
+	rc = sd_bus_message_read(m, "sts", &id, &time_us, &consistency);
+	if (rc < 0)
+		return rc;
+	if (w->json) {
+		json_open(w->json, NULL, '{');
+		json_text(w->json, "id", id);
+		json_time(w->json, "time", time_us);
+		json_text(w->json, "consistency", consistency);
+	} else {
+		printf("%-5s %s  %s-consistent\n", id, format_time_us(time_us, time), consistency);
+	}
+	w->count++;
+	rc = read_disks(m, w);
+	if (w->json)
+		json_close(w->json, '}');
+	if (rc >= 0)
+		rc = sd_bus_message_exit_container(m);
+	return rc < 0 ? rc : 1;
+}
+
+static int read_points(sd_bus_message *m, struct writer *w)
+{
+	int rc = sd_bus_message_enter_container(m, 'a', "(stsa(ssss))");
+
+	if (w->json) {
+		json_open(w->json, NULL, '{');
+		json_open(w->json, "points", '[');
+	}
+	while (rc >= 0 && (rc = read_point(m, w)) > 0)
+		;
+	if (w->json) {
+		json_close(w->json, ']');
+		json_close(w->json, '}');
+		putchar('\n');
+	}
+	return rc;
+}
+
+/* Nothing is printed before it is known that there is an answer. */
+static int check(sd_bus_message *reply, struct err *e)
+{
+	const char *message;
+	uint32_t code;
+	int rc = sd_bus_message_read(reply, "u", &code);
+
+	if (rc >= 0)
+		rc = sd_bus_message_skip(reply, "a(stsa(ssss))");
+	if (rc >= 0)
+		rc = sd_bus_message_read(reply, "s", &message);
+	if (rc >= 0 && code)
+		return err_set(e, -EREMOTEIO, "%s", message);
+	if (rc >= 0)
+		rc = sd_bus_message_rewind(reply, 1);
+	if (rc >= 0)
+		rc = sd_bus_message_skip(reply, "u");
+	return rc < 0 ? err_sys(e, rc, "the service's answer is not understood") : 0;
+}
+
+static int points(const struct cli_args *args, struct err *e)
+{
+	struct json json = { stdout, true };
+	struct writer writer = { args->json ? &json : NULL, 0 };
+	sd_bus_message *call, *reply;
+	int rc = client_call("GetRecoveryPoints", &call, e);
+
+	if (rc)
+		return rc;
+	rc = sd_bus_message_append(call, "s", args->vm);
+	if (rc < 0) {
+		sd_bus_message_unref(call);
+		return err_sys(e, rc, "cannot ask the service");
+	}
+	rc = client_query(call, &reply, e);
+	if (rc)
+		return rc;
+	rc = check(reply, e);
+	if (!rc && read_points(reply, &writer) < 0)
+		rc = err_set(e, -EBADMSG, "the service's answer is not understood");
+	if (!rc && !args->json && !writer.count)
+		printf("there is no point of %s yet\n", args->vm);
+	sd_bus_message_unref(reply);
+	return rc;
+}
+
+int cli_points(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{ "json", CLI_KEY_JSON, NULL, 0, "For programs", 0 },
+		{ 0 }
+	};
+	static const struct argp argp = {
+		options, cli_parse_arg, "VM",
+		"On the replica host: list a VM's points in time, oldest first, with the files that hold them. A file is read-only and stays right while it is listed; give it to qemu-img, or put an overlay on top.\v"
+		"Examples:\n"
+		"  vmreplica points web1\n"
+		"  qemu-img convert -O raw \"$(vmreplica points web1 --json | jq -r '.points[-1].disks[0].file')\" web1.raw\n",
+		NULL, NULL, NULL
+	};
+	struct cli_args args = { 0 };
+	struct err e = { 0 };
+	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
+
+	if (!rc)
+		rc = points(&args, &e);
+	return rc ? cli_fail(&e) : 0;
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "../common/format.h"
+#include "cli.h"
+#include "client.h"
+#include "jobs.h"
+#include "json.h"
+#include "names.h"
+#include "wait.h"
+
+#define WATCH_TURNS 10		/* of wait_a_moment() between two screens */
+
+enum { HEALTH_OK = 1 };
+
+/* --- for programs ------------------------------------------------------------------ */
+
+static void disk_json(struct json *json, const struct client_disk *disk)
+{
+	json_open(json, NULL, '{');
+	json_text(json, "name", disk->name);
+	json_text(json, "device", disk->device);
+	json_number(json, "size_bytes", disk->size_bytes);
+	json_number(json, "chunk_bytes", disk->chunk_bytes);
+	json_number(json, "dirty_bytes", disk->dirty_bytes);
+	json_flag(json, "untrusted", disk->untrusted);
+	json_close(json, '}');
+}
+
+static void primary_json(struct json *json, const struct client_relationship *r)
+{
+	char replica[sizeof(r->host) + 8];
+
+	snprintf(replica, sizeof(replica), strchr(r->host, ':') ? "[%s]:%u" : "%s:%u", r->host, r->port);
+	json_text(json, "replica", replica);
+	json_number(json, "interval", r->interval_s);
+	json_flag(json, "compress", r->compress);
+	json_number(json, "pending_bytes", r->pending_bytes);
+	json_number(json, "passes", r->passes);
+	json_number(json, "failures", r->failures);
+	json_number(json, "sent_bytes", r->bytes);
+	json_number(json, "wire_bytes", r->wire_bytes);
+	json_number(json, "last_pass_bytes", r->last_bytes);
+	json_number(json, "last_pass_wire_bytes", r->last_wire_bytes);
+	json_seconds(json, "last_pass_seconds", r->last_milliseconds * 1000);
+}
+
+static void replica_json(struct json *json, const struct client_relationship *r)
+{
+	json_text(json, "replica", NULL);
+	json_text(json, "interval", NULL);
+	json_text(json, "pending_bytes", NULL);
+	json_number(json, "points", r->points);
+	json_flag(json, "connected", r->connected);
+	json_flag(json, "released", r->released);
+	json_number(json, "receiving_pass", r->receiving_pass);
+	json_number(json, "receiving_done_bytes", r->receiving_done_bytes);
+	json_number(json, "receiving_total_bytes", r->receiving_total_bytes);
+}
+
+static void relationship_json(struct json *json, const struct client_snapshot *s,
+			      const struct client_relationship *r)
+{
+	unsigned int i;
+
+	json_open(json, NULL, '{');
+	json_text(json, "vm", r->vm);
+	json_text(json, "role", r->mode == CLIENT_PRIMARY ? "primary" : "replica");
+	json_text(json, "relationship", r->uuid);
+	json_text(json, "state", names_state(r->state));
+	json_number(json, "state_code", r->state);
+	json_text(json, "health", names_health(r->health));
+	json_text(json, "health_reason", r->reason);
+	json_flag(json, "initial_complete", r->initial_complete);
+	json_number(json, "last_pass", r->last_pass);
+	json_time(json, "last_replication_time", r->last_point_time_us);
+	if (r->mode == CLIENT_PRIMARY)
+		primary_json(json, r);
+	else
+		replica_json(json, r);
+	json_open(json, "disks", '[');
+	for (i = 0; i < r->disk_count; i++)
+		disk_json(json, &r->disks[i]);
+	json_close(json, ']');
+	jobs_json(json, "job", client_find_job(s, r->job));
+	json_close(json, '}');
+}
+
+/* --- for people ----------------------------------------------------------------------- */
+
+static void print_point(const struct client_relationship *r)
+{
+	char at[FORMAT_BYTES], age[FORMAT_BYTES];
+	struct timespec now;
+
+	if (!r->last_point_time_us) {
+		printf("  newest point  none\n");
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	printf("  newest point  %s, %s ago\n", format_time_us(r->last_point_time_us, at),
+	       format_seconds(now.tv_sec + now.tv_nsec / 1e9 - r->last_point_time_us / 1e6, age));
+}
+
+static void print_primary(const struct client_relationship *r)
+{
+	char size[FORMAT_BYTES], dirty[FORMAT_BYTES], wire[FORMAT_BYTES], time[FORMAT_BYTES];
+	unsigned int i;
+
+	printf("  to            %s port %u, every %u s\n", r->host, r->port, r->interval_s);
+	print_point(r);
+	if (r->passes)
+		printf("  last pass     %" PRIu64 ": %s, %s on the wire, %s\n", r->last_pass,
+		       format_bytes(r->last_bytes, size), format_bytes(r->last_wire_bytes, wire),
+		       format_seconds(r->last_milliseconds / 1e3, time));
+	printf("  to be sent    %s\n", format_bytes(r->pending_bytes, dirty));
+	for (i = 0; i < r->disk_count; i++)
+		printf("  disk          %s, %s%s\n", r->disks[i].device,
+		       format_bytes(r->disks[i].size_bytes, size),
+		       r->disks[i].untrusted && r->initial_complete ? ", must be sent as a whole" : "");
+}
+
+static void print_replica(const struct client_relationship *r)
+{
+	char done[FORMAT_BYTES], total[FORMAT_BYTES];
+
+	printf("  primary       %s\n", r->released ? "ended the replication" :
+	       r->connected ? "connected" : "not connected just now");
+	print_point(r);
+	printf("  points        %u: see `vmreplica points %s`\n", r->points, r->vm);
+	if (r->receiving_pass)
+		printf("  receiving     pass %" PRIu64 ", %s of %s\n", r->receiving_pass,
+		       format_bytes(r->receiving_done_bytes, done), format_bytes(r->receiving_total_bytes, total));
+}
+
+static void print_relationship(const struct client_snapshot *s, const struct client_relationship *r)
+{
+	const struct client_job *job = client_find_job(s, r->job);
+	bool tell_health = r->health != HEALTH_OK && strcmp(names_state(r->state), names_health(r->health));
+
+	printf("%s  (%s)  %s%s%s\n", r->vm, r->mode == CLIENT_PRIMARY ? "primary" : "replica",
+	       names_state(r->state), tell_health ? ", " : r->health == HEALTH_OK ? ", " : "",
+	       tell_health || r->health == HEALTH_OK ? names_health(r->health) : "");
+	if (r->reason[0])
+		printf("  %s %s\n", r->health == HEALTH_OK ? "note         " : "why          ", r->reason);
+	if (r->mode == CLIENT_PRIMARY)
+		print_primary(r);
+	else
+		print_replica(r);
+	if (job && !client_job_ended(job))
+		printf("  job           %u, %s, %u %%: %s\n", client_number(job->path),
+		       names_job_type(job->type), job->percent, job->phase);
+}
+
+/* --- both --------------------------------------------------------------------------------- */
+
+static bool wanted(const struct client_relationship *r, const char *vm)
+{
+	return !vm || !strcmp(r->vm, vm);
+}
+
+static int print(const struct client_snapshot *s, const struct cli_args *args, struct err *e)
+{
+	struct json json = { stdout, true };
+	unsigned int i, count = 0;
+
+	for (i = 0; i < s->relationship_count; i++)
+		count += wanted(&s->relationships[i], args->vm);
+	if (args->vm && !count)
+		return err_set(e, -ENOENT, "there is neither a relationship nor a replica '%.64s' on this host",
+			       args->vm);
+	if (args->json) {
+		json_open(&json, NULL, '{');
+		json_open(&json, "relationships", '[');
+	} else if (!count) {
+		printf("nothing is replicated from or to this host\n");
+	}
+	for (i = 0; i < s->relationship_count; i++) {
+		if (!wanted(&s->relationships[i], args->vm))
+			continue;
+		if (args->json)
+			relationship_json(&json, s, &s->relationships[i]);
+		else
+			print_relationship(s, &s->relationships[i]);
+	}
+	if (args->json) {
+		json_close(&json, ']');
+		json_close(&json, '}');
+		putchar('\n');
+	}
+	fflush(stdout);
+	return 0;
+}
+
+static int print_once(const struct cli_args *args, struct err *e)
+{
+	struct client_snapshot snapshot;
+	int rc = client_snapshot(&snapshot, e);
+
+	if (rc)
+		return rc;
+	if (args->watch && !args->json)
+		printf("\033[H\033[2J");
+	rc = print(&snapshot, args, e);
+	client_snapshot_free(&snapshot);
+	return rc;
+}
+
+static int status(const struct cli_args *args, struct err *e)
+{
+	int turn, rc;
+
+	for (;;) {
+		rc = print_once(args, e);
+		if (rc || !args->watch)
+			return rc;
+		for (turn = 0; turn < WATCH_TURNS; turn++) {
+			if (wait_a_moment("", NULL))
+				return 0;	/* the way to end it */
+		}
+	}
+}
+
+int cli_status(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{ "json", CLI_KEY_JSON, NULL, 0, "For programs", 0 },
+		{ "watch", CLI_KEY_WATCH, NULL, 0, "Show it anew every 2 seconds until interrupted", 0 },
+		{ 0 }
+	};
+	static const struct argp argp = {
+		options, cli_parse_arg, "[VM]",
+		"Show what is replicated from and to this host, what is not as it should be, why, and what to do.\v"
+		"Examples:\n"
+		"  vmreplica status\n"
+		"  vmreplica status web1 --json | jq '.relationships[0].health'\n",
+		NULL, NULL, NULL
+	};
+	struct cli_args args = { 0 };
+	struct err e = { 0 };
+	int rc = cli_parse_args(&argp, argc, argv, false, &args, &e);
+
+	if (!rc)
+		rc = status(&args, &e);
+	return rc ? cli_fail(&e) : 0;
+}

@@ -1,0 +1,570 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Why no write is missed, step by step. A write is "owed" from the moment the
+ * guest issues it until the replica has it durable. The tracker marks it before it
+ * reaches the disk, and the mark is in one of two places: the live map, or the
+ * map of the pass under way. Giving a pass up moves its marks back to the live map.
+ *
+ * 1. cut: the live map becomes the pass's map; later writes mark the new live map.
+ *    Nothing is dropped.
+ * 2. sealed: every write of the old epoch has landed on the disk, so reading
+ *    after this finds it. A write after the cut that changes what we are about to
+ *    read is in the live map as well: at worst it is sent twice.
+ * 3. reading, sending: no mark is dropped. If we die here, or the connection does,
+ *    or the replica refuses, the pass is given up (also by the kernel, when
+ *    the handle closes), and all of it is owed again.
+ * 4. a checkpoint of an initial pass: the replica has said that all before an
+ *    offset is durable. It is recorded in the state first and dropped from the map
+ *    second: dying in between leaves the marks, which costs copying. In the other
+ *    order a replica that went back behind the checkpoint would not be
+ *    noticed, because the record is what it is compared with.
+ * 5. durable: the same order. The pass's id is recorded, then the map is dropped.
+ *    Dying before the record: the replica is ahead of us, the map came back,
+ *    the next pass sends it again on top. Dying after the record: the same.
+ * 6. the map is not the truth when a disk is untrusted, or when the replica has
+ *    less than was acknowledged: plan.c then asks for a full pass or refuses.
+ *    Before a full pass begins, the record says that the initial replication is not
+ *    complete, so that it goes on after a crash instead of being forgotten.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/blkcbt.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../common/log.h"
+#include "../store/store.h"
+#include "../wire/session.h"
+#include "pass.h"
+#include "plan.h"
+#include "track.h"
+
+#define SEAL_TIMEOUT_MS		30000	/* for the writes in flight at the cut to complete */
+#define SEAL_SLICE_MS		250	/* how soon a cancel is seen meanwhile */
+#define DURABLE_TIMEOUT_S	300	/* for the replica to sync a pass whose data it has written already */
+
+struct pass {
+	const struct pass_spec *spec;
+	struct state state;		/* as it was when the pass began */
+	struct cbt *cbt;
+	struct track track;
+	struct plan plan;
+	struct cbt_pass_info info;	/* of the kernel */
+	bool begun;			/* the kernel's pass is to be ended by us */
+	bool whole;
+	int sock;			/* -1: none */
+	struct timespec started;	/* CLOCK_MONOTONIC */
+	struct ship_disk disks[STATE_MAX_DISKS];
+};
+
+const char *pass_phase_name(enum pass_phase phase)
+{
+	static const char *const names[] = {
+		[PASS_PHASE_PREPARE] = "preparing",
+		[PASS_PHASE_CONNECT] = "connecting to the replica",
+		[PASS_PHASE_CUT] = "waiting for writes in flight at the cut",
+		[PASS_PHASE_SEND] = "sending",
+		[PASS_PHASE_CONFIRM] = "waiting for the replica to make it durable",
+	};
+
+	return names[phase];
+}
+
+static void set_phase(struct pass *p, enum pass_phase phase)
+{
+	atomic_store(p->spec->phase, phase);
+}
+
+static bool cancelled(int cancel_fd)
+{
+	struct pollfd pollfd = { .fd = cancel_fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) > 0;
+}
+
+/* --- prepare, connect ------------------------------------------------------ */
+
+static int refuse_interrupted(struct pass *p, struct err *e)
+{
+	return err_set(e, -ESTALE,
+		       "tracking was interrupted (%s): run `vmreplica start-replication %s`, which sends the whole disk again into a new point and keeps the old ones",
+		       track_untrusted_reason(track_untrusted(&p->track)), p->state.vm);
+}
+
+static int refuse_lost(struct pass *p, struct err *e)
+{
+	return err_set(e, -ESTALE,
+		       "the replica %s lost what it had acknowledged: run `vmreplica start-replication %s`, which sends the whole disk again into a new point and keeps what is there",
+		       p->state.host, p->state.vm);
+}
+
+static int prepare(struct pass *p, struct err *e)
+{
+	int rc = track_open(&p->cbt, e);
+
+	if (!rc)
+		rc = track_ensure(p->cbt, &p->state, p->spec->allow_full, &p->track, e);
+	/* Known before the replica is asked, and true whatever it would say. */
+	if (!rc && track_untrusted(&p->track) && p->state.initial_complete && !p->spec->allow_full)
+		rc = refuse_interrupted(p, e);
+	return rc;
+}
+
+static void describe(const struct state *state, const struct track *track, struct session_open *open)
+{
+	unsigned int i;
+
+	memset(open, 0, sizeof(*open));
+	strcpy(open->vm, state->vm);
+	state_parse_uuid(state->relationship, open->relationship);
+	open->last_pass = state->last_pass;
+	open->disk_count = state->disk_count;
+	for (i = 0; i < state->disk_count; i++) {
+		const struct state_disk *disk = &state->disks[i];
+
+		strcpy(open->disks[i].name, disk->name);
+		strcpy(open->disks[i].source, disk->device);
+		open->disks[i].size_bytes = track ? track->disks[i].size_bytes : disk->size_bytes;
+		open->disks[i].chunk_bytes = track ? track->disks[i].chunk_bytes : disk->chunk_bytes;
+	}
+}
+
+static int connect_replica(struct pass *p, struct session_opened *opened, struct err *e)
+{
+	const struct pass_spec *spec = p->spec;
+	struct session_open *open;
+	int rc;
+
+	p->sock = session_connect(p->state.host, p->state.port, spec->cancel_fd, e);
+	if (p->sock < 0)
+		return p->sock;
+	if (!p->state.replica_opened) {
+		/* From the next frame on the replica may have a directory for us. */
+		state_file_begin(spec->file)->replica_opened = true;
+		rc = state_file_end(spec->file, e);
+		if (rc)
+			return rc;
+	}
+	open = malloc(sizeof(*open));
+	if (!open)
+		return err_sys(e, -ENOMEM, "cannot describe the disks of %s", p->state.vm);
+	describe(&p->state, &p->track, open);
+	rc = session_open(p->sock, open, opened, spec->cancel_fd, e);
+	free(open);
+	return rc;
+}
+
+static int decide(struct pass *p, const struct session_opened *opened, struct err *e)
+{
+	struct plan_facts facts = {
+		.initial_complete = p->state.initial_complete,
+		.allow_full = p->spec->allow_full,
+		.last_pass = p->state.last_pass,
+		.disk_count = p->state.disk_count,
+		.untrusted = track_untrusted(&p->track),
+		.replica = *opened,
+	};
+	unsigned int i;
+
+	for (i = 0; i < p->state.disk_count; i++)
+		facts.checkpoint_bytes[i] = p->state.disks[i].checkpoint_bytes;
+	switch (plan_make(&facts, &p->plan)) {
+	case PLAN_GO:
+		return 0;
+	case PLAN_TRACKING_INTERRUPTED:
+		return refuse_interrupted(p, e);
+	case PLAN_REPLICA_LOST:
+		return refuse_lost(p, e);
+	}
+	return -EINVAL;
+}
+
+/* --- cut, map --------------------------------------------------------------- */
+
+static int record_full(struct pass *p, struct err *e)
+{
+	struct state *state = state_file_begin(p->spec->file);
+	unsigned int i;
+
+	state->initial_complete = false;
+	for (i = 0; i < state->disk_count; i++)
+		state->disks[i].checkpoint_bytes = 0;
+	return state_file_end(p->spec->file, e);
+}
+
+static int wait_sealed(struct pass *p, struct err *e)
+{
+	unsigned int waited;
+	int rc = -ETIMEDOUT;
+
+	for (waited = 0; rc == -ETIMEDOUT && waited < SEAL_TIMEOUT_MS; waited += SEAL_SLICE_MS) {
+		if (cancelled(p->spec->cancel_fd))
+			return err_set(e, -ECANCELED, "the pass was cancelled");
+		rc = cbt_pass_wait_sealed(p->cbt, p->track.group, p->info.id, SEAL_SLICE_MS, &p->info);
+	}
+	if (rc == -ETIMEDOUT)
+		return err_set(e, rc, "a write to a disk of %s did not complete within %d s of the cut: look whether the disk hangs",
+			       p->state.vm, SEAL_TIMEOUT_MS / 1000);
+	if (rc)
+		return err_set(e, rc, "the cut of %s failed: %.200s", p->state.vm, cbt_error(p->cbt));
+	return 0;
+}
+
+static int cut(struct pass *p, struct err *e)
+{
+	int rc = p->plan.full ? record_full(p, e) : 0;
+
+	if (rc)
+		return rc;
+	rc = cbt_pass_begin(p->cbt, p->track.group, p->plan.full ? CBT_PASS_F_FULL : 0, &p->info);
+	if (rc == -ESTALE) {
+		/* Became untrusted since it was looked at. */
+		rc = track_get(p->cbt, &p->state, &p->track, e);
+		return rc ? rc : refuse_interrupted(p, e);
+	}
+	if (rc)
+		return err_set(e, rc, "cannot cut the disks of %s: %.200s", p->state.vm, cbt_error(p->cbt));
+	p->begun = true;
+	return wait_sealed(p, e);
+}
+
+static int append_extent(uint64_t offset, uint64_t length, void *arg)
+{
+	return extent_list_append(arg, offset, length);
+}
+
+/* The path may lead to another device by now: the numbers say which one is tracked. */
+static int check_device(const struct cbt_disk_info *info, int fd, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", info->path);
+	if (!S_ISBLK(st.st_mode) || major(st.st_rdev) != info->major || minor(st.st_rdev) != info->minor)
+		return err_set(e, -ENXIO, "%s is not the device %u:%u that is tracked", info->path,
+			       info->major, info->minor);
+	return 0;
+}
+
+static int open_disk(struct pass *p, unsigned int i, struct err *e)
+{
+	const struct cbt_disk_info *info = &p->track.disks[i];
+	const char *path = info->image[0] ? info->image : info->path;
+	struct ship_disk *disk = &p->disks[i];
+	int rc;
+
+	disk->size_bytes = info->size_bytes;
+	disk->chunk_bytes = info->chunk_bytes;
+	rc = cbt_map_get(p->cbt, p->track.group, p->info.id, info->id, append_extent, &disk->extents);
+	if (rc)
+		return err_set(e, rc, "cannot read the map of %.160s: %.160s", info->path, cbt_error(p->cbt));
+	disk->fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (disk->fd < 0)
+		return err_sys(e, -errno, "cannot open %s", path);
+	return info->image[0] ? 0 : check_device(info, disk->fd, e);
+}
+
+static int open_disks(struct pass *p, struct err *e)
+{
+	/* Again, because the image devices come with the cut. */
+	int rc = track_get(p->cbt, &p->state, &p->track, e);
+	unsigned int i;
+
+	for (i = 0; !rc && i < p->state.disk_count; i++)
+		rc = open_disk(p, i, e);
+	return rc;
+}
+
+/* --- send --------------------------------------------------------------------- */
+
+static void read_done(void *arg, unsigned int disk, uint64_t offset, uint64_t length)
+{
+	struct pass *p = arg;
+	const struct cbt_disk_info *info = &p->track.disks[disk];
+
+	/* Failing only costs memory until the pass ends. */
+	if (info->image[0])
+		cbt_pass_release(p->cbt, p->track.group, p->info.id, info->id, offset, length);
+}
+
+/* Step 4 of the head of this file: record, then drop. */
+static void checkpointed(void *arg, unsigned int disk, uint64_t offset)
+{
+	struct pass *p = arg;
+	struct err why = { 0 };
+
+	state_file_begin(p->spec->file)->disks[disk].checkpoint_bytes = offset;
+	if (state_file_end(p->spec->file, &why)) {
+		log_warn("%s: %s; an interruption will cost more copying", p->state.vm, why.text);
+		return;
+	}
+	cbt_pass_commit_range(p->cbt, p->track.group, p->info.id, p->track.disks[disk].id, 0, offset);
+}
+
+/*
+ * All reads are done, and a write is counted before it can reach the disk:
+ * if nothing was counted by now, all that was read is of the instant of the cut.
+ * A disk that is untrusted may have been written without being counted.
+ */
+static void reads_done(void *arg)
+{
+	struct pass *p = arg;
+
+	p->whole = !cbt_pass_get(p->cbt, p->track.group, p->info.id, &p->info) &&
+		   !p->info.overwritten && !p->info.fuzzy &&
+		   !track_get(p->cbt, &p->state, &p->track, NULL) && !track_untrusted(&p->track);
+}
+
+static uint64_t extent_bytes(const struct pass *p)
+{
+	uint64_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < p->state.disk_count; i++)
+		bytes += p->disks[i].extents.bytes;
+	return bytes;
+}
+
+static int send_begin(struct pass *p, struct err *e)
+{
+	struct wire_pass_begin begin = {
+		.pass = p->plan.pass,
+		.kind = p->plan.kind,
+		.bytes = extent_bytes(p),
+	};
+	struct wire_header header = {
+		.type = WIRE_PASS_BEGIN,
+		.payload_bytes = sizeof(begin),
+		.sequence = p->plan.pass,
+	};
+
+	return session_send(p->sock, &header, &begin, e);
+}
+
+static int send_data(struct pass *p, struct err *e)
+{
+	struct ship_spec ship = {
+		.sock = p->sock,
+		.disk_count = p->state.disk_count,
+		.disks = p->disks,
+		.initial = p->plan.kind == WIRE_PASS_INITIAL,
+		.cancel_fd = p->spec->cancel_fd,
+		.options.compress = p->state.compress ? SHIP_COMPRESS_AUTO : SHIP_COMPRESS_OFF,
+		.progress = p->spec->progress,
+		.read_done = read_done,
+		.checkpointed = checkpointed,
+		.reads_done = reads_done,
+		.arg = p,
+	};
+
+	return ship_run(&ship, e);
+}
+
+static int send_end(struct pass *p, struct err *e)
+{
+	struct wire_pass_end end = {
+		.pass = p->plan.pass,
+		.cut_time_us = p->info.cut_time_ns / 1000,
+		.frames = atomic_load(&p->spec->progress->frames),
+		.raw_bytes = atomic_load(&p->spec->progress->raw_bytes),
+		.whole = p->whole,
+		.consistency = p->whole ? STORE_CONSISTENCY_CRASH : STORE_CONSISTENCY_NONE,
+	};
+	struct wire_header header = {
+		.type = WIRE_PASS_END,
+		.payload_bytes = sizeof(end),
+		.sequence = p->plan.pass,
+	};
+
+	return session_send(p->sock, &header, &end, e);
+}
+
+static int wait_durable(struct pass *p, struct err *e)
+{
+	struct wire_header header;
+	int rc;
+
+	do {	/* a checkpoint's answer may still be under way; the pass's own covers it */
+		rc = session_receive(p->sock, &header, NULL, 0, p->spec->cancel_fd, DURABLE_TIMEOUT_S, e);
+	} while (!rc && header.type == WIRE_CHECKPOINTED);
+	if (!rc && (header.type != WIRE_PASS_DURABLE || header.sequence != p->plan.pass))
+		rc = err_set(e, -EPROTO, "the replica answered %s where PASS_DURABLE was due",
+			     wire_type_name(header.type));
+	return rc;
+}
+
+/* --- durable -------------------------------------------------------------------- */
+
+static uint64_t elapsed_ms(const struct pass *p)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - p->started.tv_sec) * 1000 + (now.tv_nsec - p->started.tv_nsec) / 1000000;
+}
+
+static bool is_point(const struct pass *p)
+{
+	return p->whole && p->plan.kind == WIRE_PASS_DELTA;
+}
+
+/* Step 5 of the head of this file: record, then drop. */
+static int record_durable(struct pass *p, struct err *e)
+{
+	struct state *state = state_file_begin(p->spec->file);
+	uint64_t bytes = extent_bytes(p), wire = atomic_load(&p->spec->progress->wire_bytes);
+	unsigned int i;
+
+	state->last_pass = p->plan.pass;
+	state->initial_complete = true;
+	for (i = 0; i < state->disk_count; i++)
+		state->disks[i].checkpoint_bytes = 0;
+	if (is_point(p)) {
+		state->last_point = p->plan.pass;
+		state->last_point_time_us = p->info.cut_time_ns / 1000;
+	}
+	state->statistics.passes++;
+	state->statistics.bytes += bytes;
+	state->statistics.wire_bytes += wire;
+	state->statistics.last_bytes = bytes;
+	state->statistics.last_wire_bytes = wire;
+	state->statistics.last_milliseconds = elapsed_ms(p);
+	return state_file_end(p->spec->file, e);
+}
+
+static int finish(struct pass *p, struct err *e)
+{
+	int rc = record_durable(p, e);
+
+	if (rc)
+		return rc;
+	rc = cbt_pass_commit(p->cbt, p->track.group, p->info.id);
+	if (rc)		/* the marks are back in the live map: sent once more */
+		log_warn("%s: pass %llu is durable, but its map could not be dropped: %s", p->state.vm,
+			 (unsigned long long)p->plan.pass, cbt_error(p->cbt));
+	p->begun = rc != 0;
+	return 0;
+}
+
+static int run(struct pass *p, struct err *e)
+{
+	struct session_opened opened;
+	int rc;
+
+	set_phase(p, PASS_PHASE_PREPARE);
+	rc = prepare(p, e);
+	if (rc)
+		return rc;
+	set_phase(p, PASS_PHASE_CONNECT);
+	rc = connect_replica(p, &opened, e);
+	if (!rc)
+		rc = decide(p, &opened, e);
+	if (rc)
+		return rc;
+	set_phase(p, PASS_PHASE_CUT);
+	rc = cut(p, e);
+	if (!rc)
+		rc = open_disks(p, e);
+	if (rc)
+		return rc;
+	set_phase(p, PASS_PHASE_SEND);
+	rc = send_begin(p, e);
+	if (!rc)
+		rc = send_data(p, e);
+	if (!rc)
+		rc = send_end(p, e);
+	if (rc)
+		return rc;
+	set_phase(p, PASS_PHASE_CONFIRM);
+	rc = wait_durable(p, e);
+	return rc ? rc : finish(p, e);
+}
+
+static void clean_up(struct pass *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < STATE_MAX_DISKS; i++) {
+		extent_list_free(&p->disks[i].extents);
+		if (p->disks[i].fd >= 0)
+			close(p->disks[i].fd);
+	}
+	if (p->sock >= 0)
+		close(p->sock);
+	if (p->begun)	/* closing the handle would do it as well, but later */
+		cbt_pass_give_up(p->cbt, p->track.group, p->info.id);
+	if (p->cbt)
+		cbt_close(p->cbt);
+}
+
+int pass_run(const struct pass_spec *spec, struct pass_result *result, struct err *e)
+{
+	struct pass *p = calloc(1, sizeof(*p));
+	unsigned int i;
+	int rc;
+
+	if (!p)
+		return err_sys(e, -ENOMEM, "cannot begin a pass");
+	p->spec = spec;
+	p->sock = -1;
+	clock_gettime(CLOCK_MONOTONIC, &p->started);
+	for (i = 0; i < STATE_MAX_DISKS; i++)
+		p->disks[i].fd = -1;
+	state_file_get(spec->file, &p->state);
+	rc = run(p, e);
+	*result = (struct pass_result){
+		.pass = p->plan.pass,
+		.initial = p->plan.kind == WIRE_PASS_INITIAL,
+		.whole = p->whole,
+		.cut_time_us = p->info.cut_time_ns / 1000,
+		.bytes = extent_bytes(p),
+		.wire_bytes = atomic_load(&spec->progress->wire_bytes),
+	};
+	clean_up(p);
+	free(p);
+	return rc;
+}
+
+/* --- without a pass ----------------------------------------------------------------- */
+
+int pass_probe(const char *host, uint16_t port, int cancel_fd, struct err *e)
+{
+	int sock = session_connect(host, port, cancel_fd, e);
+
+	if (sock < 0)
+		return sock;
+	close(sock);
+	return 0;
+}
+
+int pass_release(const struct state *state, int cancel_fd, struct err *e)
+{
+	struct wire_header header = { .type = WIRE_RELEASE };
+	struct session_opened opened;
+	struct session_open *open;
+	int sock = session_connect(state->host, state->port, cancel_fd, e), rc;
+
+	if (sock < 0)
+		return sock;
+	open = malloc(sizeof(*open));
+	rc = open ? 0 : err_sys(e, -ENOMEM, "cannot describe the disks of %s", state->vm);
+	if (!rc) {
+		describe(state, NULL, open);
+		rc = session_open(sock, open, &opened, cancel_fd, e);
+	}
+	if (!rc)
+		rc = session_send(sock, &header, NULL, e);
+	if (!rc)
+		rc = session_receive(sock, &header, NULL, 0, cancel_fd, SESSION_TIMEOUT_S, e);
+	if (!rc && header.type != WIRE_RELEASED)
+		rc = err_set(e, -EPROTO, "the replica answered %s where RELEASED was due",
+			     wire_type_name(header.type));
+	free(open);
+	close(sock);
+	return rc;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One pass of one relationship, from the cut to the replica's word that it is
+ * durable. Blocks for as long as it takes: runs in a thread of its own.
+ */
+#ifndef VMR_PRIMARY_PASS_H
+#define VMR_PRIMARY_PASS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../common/err.h"
+#include "ship.h"
+#include "state.h"
+
+enum pass_phase {
+	PASS_PHASE_PREPARE,	/* look at the tracker */
+	PASS_PHASE_CONNECT,
+	PASS_PHASE_CUT,
+	PASS_PHASE_SEND,
+	PASS_PHASE_CONFIRM,	/* all sent, the replica makes it durable */
+};
+
+const char *pass_phase_name(enum pass_phase phase);
+
+struct pass_spec {
+	struct state_file *file;	/* of the relationship; what is acknowledged is recorded there */
+	bool allow_full;		/* all may be sent again, if it must be */
+	int cancel_fd;			/* eventfd: readable ends it with -ECANCELED and nothing lost */
+	struct ship_progress *progress;
+	_Atomic int *phase;		/* enum pass_phase */
+};
+
+struct pass_result {
+	uint64_t pass;			/* id */
+	bool initial;
+	bool whole;			/* all of the instant of the cut: a point, unless @initial */
+	uint64_t cut_time_us;
+	uint64_t bytes;			/* of disk that it held */
+	uint64_t wire_bytes;
+};
+
+/*
+ * 0: durable on the replica and recorded. -ESTALE: all would have to be sent again,
+ * and @allow_full is not set. After any failure nothing is lost: what was
+ * not acknowledged is in the kernel's map again.
+ */
+int pass_run(const struct pass_spec *spec, struct pass_result *result, struct err *e);
+
+/* Can the replica be reached, and does it speak our language? */
+int pass_probe(const char *host, uint16_t port, int cancel_fd, struct err *e);
+
+/* Tells the replica that the relationship is removed; it keeps its points. */
+int pass_release(const struct state *state, int cancel_fd, struct err *e);
+
+#endif

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The kernel's map holds what the replica has not acknowledged, as long as two
+ * things are true: the map is complete (the disk is trusted) and the
+ * replica still has what it acknowledged. Then a pass of the map is enough, however
+ * the last one ended, be it an initial one or a delta. If one of them
+ * is not true, only a full pass is right.
+ */
+#include "plan.h"
+
+static bool replica_lost(const struct plan_facts *facts)
+{
+	const struct session_opened *replica = &facts->replica;
+	unsigned int i;
+
+	if (replica->last_pass < facts->last_pass)
+		return true;
+	if (replica->state == WIRE_STATE_COMPLETE)
+		return false;
+	if (facts->initial_complete)
+		return true;
+	for (i = 0; i < facts->disk_count; i++) {
+		uint64_t durable = replica->state == WIRE_STATE_NEW ? 0 : replica->initial_durable[i];
+
+		if (durable < facts->checkpoint_bytes[i])
+			return true;
+	}
+	return false;
+}
+
+enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
+{
+	const struct session_opened *replica = &facts->replica;
+	bool lost = replica_lost(facts);
+
+	plan->full = facts->untrusted || lost;
+	plan->kind = replica->state == WIRE_STATE_COMPLETE ? WIRE_PASS_DELTA : WIRE_PASS_INITIAL;
+	plan->pass = (replica->last_pass > facts->last_pass ? replica->last_pass : facts->last_pass) + 1;
+	if (!plan->full || facts->allow_full)
+		return PLAN_GO;
+	return lost ? PLAN_REPLICA_LOST : PLAN_TRACKING_INTERRUPTED;
+}

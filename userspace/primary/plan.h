@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the next pass has to be: a pure function of what both sides and the kernel know. */
+#ifndef VMR_PRIMARY_PLAN_H
+#define VMR_PRIMARY_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../wire/session.h"
+
+struct plan_facts {
+	/* this side's record */
+	bool initial_complete;		/* the relationship is past its initial replication */
+	bool allow_full;		/* the user asked for StartReplication */
+	uint64_t last_pass;		/* newest pass that was acknowledged, 0: none */
+	unsigned int disk_count;
+	uint64_t checkpoint_bytes[WIRE_MAX_DISKS];	/* acknowledged of an unfinished initial pass */
+	/* the kernel */
+	bool untrusted;			/* a disk's map is not complete */
+	/* the replica */
+	struct session_opened replica;
+};
+
+enum plan_answer {
+	PLAN_GO,
+	PLAN_TRACKING_INTERRUPTED,	/* all has to be sent again, and nobody asked for it */
+	PLAN_REPLICA_LOST,		/* the same, because the replica no longer has what it acknowledged */
+};
+
+struct plan {
+	enum wire_pass_kind kind;
+	bool full;			/* every chunk, not only what the kernel's map holds */
+	uint64_t pass;			/* id */
+};
+
+enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan);
+
+#endif

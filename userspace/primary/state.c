@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+
+#include "../store/store.h"
+#include "state.h"
+
+#define VERSION 1
+
+void state_new_uuid(char uuid[37])
+{
+	uuid_t bytes;
+
+	uuid_generate_random(bytes);
+	uuid_unparse_lower(bytes, uuid);
+}
+
+int state_parse_uuid(const char *uuid, uint8_t bytes[16])
+{
+	return uuid_parse(uuid, bytes) ? -EINVAL : 0;
+}
+
+/* --- encode --------------------------------------------------------------- */
+
+static void put(struct json_object *o, const char *key, struct json_object *value)
+{
+	json_object_object_add(o, key, value);
+}
+
+static struct json_object *encode_disk(const struct state_disk *disk)
+{
+	struct json_object *o = json_object_new_object();
+
+	put(o, "name", json_object_new_string(disk->name));
+	put(o, "device", json_object_new_string(disk->device));
+	put(o, "size_bytes", json_object_new_uint64(disk->size_bytes));
+	put(o, "chunk_bytes", json_object_new_uint64(disk->chunk_bytes));
+	put(o, "checkpoint_bytes", json_object_new_uint64(disk->checkpoint_bytes));
+	return o;
+}
+
+static struct json_object *encode_statistics(const struct state_statistics *s)
+{
+	struct json_object *o = json_object_new_object();
+
+	put(o, "passes", json_object_new_uint64(s->passes));
+	put(o, "failures", json_object_new_uint64(s->failures));
+	put(o, "bytes", json_object_new_uint64(s->bytes));
+	put(o, "wire_bytes", json_object_new_uint64(s->wire_bytes));
+	put(o, "last_bytes", json_object_new_uint64(s->last_bytes));
+	put(o, "last_wire_bytes", json_object_new_uint64(s->last_wire_bytes));
+	put(o, "last_milliseconds", json_object_new_uint64(s->last_milliseconds));
+	return o;
+}
+
+char *state_encode(const struct state *state)
+{
+	struct json_object *o = json_object_new_object(), *disks = json_object_new_array();
+	const char *text;
+	char *copy;
+	unsigned int i;
+
+	put(o, "version", json_object_new_int(VERSION));
+	put(o, "vm", json_object_new_string(state->vm));
+	put(o, "relationship", json_object_new_string(state->relationship));
+	put(o, "host", json_object_new_string(state->host));
+	put(o, "port", json_object_new_int(state->port));
+	put(o, "interval_seconds", json_object_new_uint64(state->interval_s));
+	put(o, "compress", json_object_new_boolean(state->compress));
+	put(o, "suspended", json_object_new_boolean(state->suspended));
+	put(o, "start_wanted", json_object_new_boolean(state->start_wanted));
+	put(o, "initial_complete", json_object_new_boolean(state->initial_complete));
+	put(o, "replica_opened", json_object_new_boolean(state->replica_opened));
+	put(o, "last_pass", json_object_new_uint64(state->last_pass));
+	put(o, "last_point", json_object_new_uint64(state->last_point));
+	put(o, "last_point_time_us", json_object_new_uint64(state->last_point_time_us));
+	put(o, "statistics", encode_statistics(&state->statistics));
+	for (i = 0; i < state->disk_count; i++)
+		json_object_array_add(disks, encode_disk(&state->disks[i]));
+	put(o, "disks", disks);
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+	copy = text ? strdup(text) : NULL;
+	json_object_put(o);
+	return copy;
+}
+
+/* --- decode --------------------------------------------------------------- */
+
+/* The first thing wrong is kept; the calls after it do nothing. */
+struct decoder {
+	struct json_object *o;
+	struct err *e;
+	int rc;
+};
+
+static struct json_object *get(struct decoder *d, const char *key, enum json_type type)
+{
+	struct json_object *value;
+
+	if (d->rc)
+		return NULL;
+	if (!json_object_object_get_ex(d->o, key, &value))
+		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is missing", key);
+	else if (json_object_get_type(value) != type)
+		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is not of type %s", key, json_type_to_name(type));
+	return d->rc ? NULL : value;
+}
+
+static void get_text(struct decoder *d, const char *key, char *out, size_t room)
+{
+	struct json_object *value = get(d, key, json_type_string);
+	const char *text;
+
+	if (!value)
+		return;
+	text = json_object_get_string(value);
+	/* An embedded NUL would hide what follows it. */
+	if (!text[0] || strlen(text) != (size_t)json_object_get_string_len(value) || strlen(text) >= room)
+		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is empty or too long", key);
+	else
+		strcpy(out, text);
+}
+
+static uint64_t get_number(struct decoder *d, const char *key, uint64_t min, uint64_t max)
+{
+	struct json_object *value = get(d, key, json_type_int);
+	int64_t number;
+
+	if (!value)
+		return 0;
+	number = json_object_get_int64(value);
+	if (number < 0 || (uint64_t)number < min || (uint64_t)number > max) {
+		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is out of bounds", key);
+		return 0;
+	}
+	return number;
+}
+
+static bool get_flag(struct decoder *d, const char *key)
+{
+	struct json_object *value = get(d, key, json_type_boolean);
+
+	return value && json_object_get_boolean(value);
+}
+
+static void decode_statistics(struct decoder *d, struct state_statistics *s)
+{
+	struct json_object *whole = d->o, *o = get(d, "statistics", json_type_object);
+
+	if (!o)
+		return;
+	d->o = o;
+	s->passes = get_number(d, "passes", 0, INT64_MAX);
+	s->failures = get_number(d, "failures", 0, INT64_MAX);
+	s->bytes = get_number(d, "bytes", 0, INT64_MAX);
+	s->wire_bytes = get_number(d, "wire_bytes", 0, INT64_MAX);
+	s->last_bytes = get_number(d, "last_bytes", 0, INT64_MAX);
+	s->last_wire_bytes = get_number(d, "last_wire_bytes", 0, INT64_MAX);
+	s->last_milliseconds = get_number(d, "last_milliseconds", 0, INT64_MAX);
+	d->o = whole;
+}
+
+static void decode_disk(struct decoder *d, struct state_disk *disk)
+{
+	get_text(d, "name", disk->name, sizeof(disk->name));
+	get_text(d, "device", disk->device, sizeof(disk->device));
+	disk->size_bytes = get_number(d, "size_bytes", 512, INT64_MAX);
+	disk->chunk_bytes = get_number(d, "chunk_bytes", STORE_MIN_CHUNK_BYTES, STORE_MAX_CHUNK_BYTES);
+	disk->checkpoint_bytes = get_number(d, "checkpoint_bytes", 0, INT64_MAX);
+	if (!d->rc && !store_name_valid(disk->name))
+		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is no disk name", disk->name);
+}
+
+static void decode_disks(struct decoder *d, struct state *state)
+{
+	struct json_object *whole = d->o, *disks = get(d, "disks", json_type_array);
+	size_t i, count = disks ? json_object_array_length(disks) : 0;
+
+	if (!d->rc && (count < 1 || count > STATE_MAX_DISKS))
+		d->rc = err_set(d->e, -EUCLEAN, "\"disks\" has %zu entries", count);
+	for (i = 0; !d->rc && i < count; i++) {
+		d->o = json_object_array_get_idx(disks, i);
+		if (json_object_get_type(d->o) != json_type_object)
+			d->rc = err_set(d->e, -EUCLEAN, "\"disks\" holds something else than objects");
+		else
+			decode_disk(d, &state->disks[i]);
+	}
+	state->disk_count = count;
+	d->o = whole;
+}
+
+static void decode_state(struct decoder *d, struct state *state)
+{
+	uint8_t uuid[16];
+
+	get_number(d, "version", VERSION, VERSION);
+	get_text(d, "vm", state->vm, sizeof(state->vm));
+	get_text(d, "relationship", state->relationship, sizeof(state->relationship));
+	get_text(d, "host", state->host, sizeof(state->host));
+	state->port = get_number(d, "port", 1, 65535);
+	state->interval_s = get_number(d, "interval_seconds", 1, STATE_MAX_INTERVAL_S);
+	state->compress = get_flag(d, "compress");
+	state->suspended = get_flag(d, "suspended");
+	state->start_wanted = get_flag(d, "start_wanted");
+	state->initial_complete = get_flag(d, "initial_complete");
+	state->replica_opened = get_flag(d, "replica_opened");
+	state->last_pass = get_number(d, "last_pass", 0, INT64_MAX);
+	state->last_point = get_number(d, "last_point", 0, INT64_MAX);
+	state->last_point_time_us = get_number(d, "last_point_time_us", 0, INT64_MAX);
+	decode_statistics(d, &state->statistics);
+	decode_disks(d, state);
+	if (!d->rc && !store_name_valid(state->vm))
+		d->rc = err_set(d->e, -EUCLEAN, "\"vm\" is no name of a VM");
+	if (!d->rc && state_parse_uuid(state->relationship, uuid))
+		d->rc = err_set(d->e, -EUCLEAN, "\"relationship\" is no UUID");
+}
+
+int state_decode(const char *text, struct state *state, struct err *e)
+{
+	struct json_tokener *tokener = json_tokener_new();
+	struct decoder d = { .e = e };
+	struct state read = { 0 };
+
+	if (!tokener)
+		return err_sys(e, -ENOMEM, "cannot read the state");
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+	/* With its NUL, so that the text must end where the object ends. */
+	d.o = json_tokener_parse_ex(tokener, text, strlen(text) + 1);
+	if (!d.o || json_object_get_type(d.o) != json_type_object)
+		d.rc = err_set(e, -EUCLEAN, "it is not a JSON object (%s)",
+			       json_tokener_error_desc(json_tokener_get_error(tokener)));
+	else
+		decode_state(&d, &read);
+	if (!d.rc)
+		*state = read;
+	json_object_put(d.o);
+	json_tokener_free(tokener);
+	return d.rc;
+}

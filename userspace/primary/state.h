@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a primary remembers of one relationship: settings, what was acknowledged,
+ * what the user asked for. One file DIR/VM.json, replaced by rename, never edited.
+ */
+#ifndef VMR_PRIMARY_STATE_H
+#define VMR_PRIMARY_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../common/err.h"
+
+#define STATE_MAX_DISKS		64
+#define STATE_MAX_INTERVAL_S	86400
+
+struct state_disk {
+	char name[64];			/* on the replica */
+	char device[256];		/* path on this host */
+	uint64_t size_bytes;
+	uint32_t chunk_bytes;
+	uint64_t checkpoint_bytes;	/* of an unfinished initial pass: all before it is durable on the replica */
+};
+
+/* Counts since the relationship was made; last_* describe the newest durable pass. */
+struct state_statistics {
+	uint64_t passes;		/* durable on the replica */
+	uint64_t failures;		/* passes that were not */
+	uint64_t bytes;			/* of disk that the durable passes held */
+	uint64_t wire_bytes;
+	uint64_t last_bytes;
+	uint64_t last_wire_bytes;
+	uint64_t last_milliseconds;
+};
+
+struct state {
+	char vm[64];
+	char relationship[37];		/* UUID; also the name of the group in the kernel */
+	char host[256];
+	uint16_t port;
+	uint32_t interval_s;		/* 1 to STATE_MAX_INTERVAL_S */
+	bool compress;
+	bool suspended;
+	bool start_wanted;		/* StartReplication was asked for and has not ended */
+	bool initial_complete;		/* the replica holds all of a full pass; deltas follow */
+	bool replica_opened;		/* the replica may know of this relationship */
+	uint64_t last_pass;		/* newest acknowledged pass, 0: none */
+	uint64_t last_point;		/* newest acknowledged pass that is a point, 0: none */
+	uint64_t last_point_time_us;	/* its cut, microseconds since 1970 UTC */
+	struct state_statistics statistics;
+	unsigned int disk_count;	/* 1 to STATE_MAX_DISKS */
+	struct state_disk disks[STATE_MAX_DISKS];
+};
+
+/* A new random UUID as text. */
+void state_new_uuid(char uuid[37]);
+int state_parse_uuid(const char *uuid, uint8_t bytes[16]);
+
+/* The JSON text, for the caller to free; null: no memory. */
+char *state_encode(const struct state *state);
+/* -EUCLEAN with a sentence when anything is missing, of the wrong kind or out of bounds. */
+int state_decode(const char *text, struct state *state, struct err *e);
+
+/*
+ * The state in memory together with its file; the two never differ. May be
+ * used by several threads at once.
+ */
+struct state_file;
+
+/* -EEXIST: there is a file for this VM already (which may be damaged: it is left alone). */
+int state_file_create(const char *dir, const struct state *state, struct state_file **file, struct err *e);
+int state_file_load(const char *dir, const char *vm, struct state_file **file, struct err *e);
+void state_file_close(struct state_file *file);
+
+/* A consistent copy. */
+void state_file_get(struct state_file *file, struct state *state);
+
+/*
+ * A change: change what state_file_begin() returns, then state_file_end() makes it
+ * durable and only then visible. On failure the old state stands. Other
+ * threads wait in between: no blocking work there.
+ */
+struct state *state_file_begin(struct state_file *file);
+int state_file_end(struct state_file *file, struct err *e);
+
+/* Removes the file; the state in memory stays until state_file_close(). */
+int state_file_remove(struct state_file *file, struct err *e);
+
+/* Calls @each with the VM name of each state file in @dir. */
+int state_file_list(const char *dir, void (*each)(const char *vm, void *arg), void *arg, struct err *e);
+
+#endif

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../common/log.h"
+#include "judge.h"
+#include "relationship.h"
+#include "relationship_object.h"
+#include "work.h"
+
+#define LOOK_PERIOD_US	200000
+#define FIRST_BACKOFF_S	5
+#define MAX_BACKOFF_S	60
+
+static struct relationship *add(struct service *service, enum relationship_mode mode)
+{
+	struct relationship *r = calloc(1, sizeof(*r)), **at = &service->relationships;
+
+	if (!r)
+		return NULL;
+	r->service = service;
+	r->mode = mode;
+	r->number = ++service->next_relationship;
+	snprintf(r->path, sizeof(r->path), "/org/vmreplica/Relationship/%u", r->number);
+	while (*at)
+		at = &(*at)->next;
+	*at = r;
+	return r;
+}
+
+struct relationship *relationship_new_primary(struct service *service, struct state_file *file)
+{
+	struct relationship *r = add(service, RELATIONSHIP_PRIMARY);
+
+	if (!r)
+		return NULL;
+	r->file = file;
+	/* A pass at once: what was unfinished goes on, what is wrong shows. */
+	r->due_us = service_now_us();
+	relationship_refresh(r);
+	relationship_object_added(r);
+	return r;
+}
+
+struct relationship *relationship_new_replica(struct service *service, const struct replica_status *status)
+{
+	struct relationship *r = add(service, RELATIONSHIP_REPLICA);
+
+	if (!r)
+		return NULL;
+	r->status = *status;
+	relationship_refresh(r);
+	relationship_object_added(r);
+	return r;
+}
+
+void relationship_free(struct relationship *r)
+{
+	struct relationship **at = &r->service->relationships;
+
+	relationship_object_removed(r);
+	while (*at != r)
+		at = &(*at)->next;
+	*at = r->next;
+	state_file_close(r->file);
+	free(r);
+}
+
+void relationship_free_all(struct service *service)
+{
+	while (service->relationships)
+		relationship_free(service->relationships);
+}
+
+struct relationship *relationship_find(struct service *service, const char *vm, enum relationship_mode mode)
+{
+	struct relationship *r = service->relationships;
+
+	while (r && (r->mode != mode || strcmp(mode == RELATIONSHIP_PRIMARY ? r->state.vm : r->status.vm, vm)))
+		r = r->next;
+	return r;
+}
+
+struct relationship *relationship_at(struct service *service, const char *path)
+{
+	struct relationship *r = service->relationships;
+
+	while (r && strcmp(r->path, path))
+		r = r->next;
+	return r;
+}
+
+/* --- refresh --------------------------------------------------------------------- */
+
+/* Asks the kernel how the disks stand: a few netlink messages. */
+static void look(struct relationship *r)
+{
+	struct service *service = r->service;
+	struct err why = { 0 };
+	int rc = 0;
+
+	if (r->looked_us && service_now_us() - r->looked_us < LOOK_PERIOD_US)
+		return;
+	r->looked_us = service_now_us();
+	r->track_error[0] = 0;
+	if (!service->cbt && track_open(&service->cbt, &why)) {
+		r->track.disk_count = 0;
+		strcpy(r->track_error, why.text);
+		return;
+	}
+	rc = track_get(service->cbt, &r->state, &r->track, &why);
+	if (!rc)
+		return;
+	/* The handle may be older than the module. */
+	cbt_close(service->cbt);
+	service->cbt = NULL;
+	r->track.disk_count = 0;
+	/* No group: the next pass makes it and says what follows from that. */
+	if (rc != -ENOENT)
+		strcpy(r->track_error, why.text);
+}
+
+static void refresh_primary(struct relationship *r)
+{
+	struct relationship_view *view = &r->view;
+	const struct state *state = &r->state;
+	unsigned int i;
+
+	state_file_get(r->file, &r->state);
+	look(r);
+	view->vm = state->vm;
+	view->uuid = state->relationship;
+	view->host = state->host;
+	view->port = state->port;
+	view->interval_s = state->interval_s;
+	view->compress = state->compress;
+	view->initial_complete = state->initial_complete;
+	view->job = r->job ? r->job->path : "/";
+	view->last_pass = state->last_pass;
+	view->last_point = state->last_point;
+	view->last_point_time_us = state->last_point_time_us;
+	view->passes = state->statistics.passes;
+	view->failures = state->statistics.failures;
+	view->bytes = state->statistics.bytes;
+	view->wire_bytes = state->statistics.wire_bytes;
+	view->last_bytes = state->statistics.last_bytes;
+	view->last_wire_bytes = state->statistics.last_wire_bytes;
+	view->last_milliseconds = state->statistics.last_milliseconds;
+	view->pending_bytes = 0;
+	for (i = 0; i < r->track.disk_count; i++)
+		view->pending_bytes += r->track.disks[i].dirty_chunks * r->track.disks[i].chunk_bytes;
+}
+
+static void refresh_replica(struct relationship *r)
+{
+	struct relationship_view *view = &r->view;
+	const struct replica_status *status = &r->status;
+
+	view->vm = status->vm;
+	view->uuid = status->relationship;
+	view->host = "";
+	view->job = r->job ? r->job->path : "/";
+	view->connected = status->connected;
+	view->released = status->released;
+	view->initial_complete = status->points > 0;
+	view->last_pass = status->last_pass;
+	view->last_point_time_us = status->last_point_time_us;
+	view->points = status->points;
+	view->receiving_pass = status->receiving_pass;
+	view->receiving_done_bytes = status->receiving_done_bytes;
+	view->receiving_total_bytes = status->receiving_total_bytes;
+}
+
+void relationship_refresh(struct relationship *r)
+{
+	r->view.relationship = r;
+	r->view.mode = r->mode;
+	if (r->mode == RELATIONSHIP_PRIMARY)
+		refresh_primary(r);
+	else
+		refresh_replica(r);
+	r->view.reason = r->view.reason_text;
+	judge(r);
+}
+
+/* --- changes ----------------------------------------------------------------------- */
+
+int relationship_set_suspended(struct relationship *r, bool suspended, struct err *e)
+{
+	int rc;
+
+	state_file_begin(r->file)->suspended = suspended;
+	rc = state_file_end(r->file, e);
+	r->failure[0] = 0;
+	r->failures = 0;
+	relationship_object_changed(r);
+	return rc;
+}
+
+int relationship_set_start_wanted(struct relationship *r, bool start_wanted, struct err *e)
+{
+	int rc;
+
+	state_file_begin(r->file)->start_wanted = start_wanted;
+	rc = state_file_end(r->file, e);
+	relationship_object_changed(r);
+	return rc;
+}
+
+bool relationship_scheduled(const struct relationship *r)
+{
+	return r->mode == RELATIONSHIP_PRIMARY && !r->job && !r->removal && !r->service->stopping &&
+	       !r->state.suspended && (r->state.start_wanted || r->state.initial_complete);
+}
+
+/* --- passes ------------------------------------------------------------------------- */
+
+static void start_not_wanted(struct relationship *r)
+{
+	struct err why = { 0 };
+
+	if (r->state.start_wanted && relationship_set_start_wanted(r, false, &why))
+		log_err("%s", why.text);
+}
+
+static void on_success(struct relationship *r, struct job *job)
+{
+	if (r->failure[0])
+		log_notice("%s: replication goes on", r->state.vm);
+	r->failure[0] = r->warning[0] = 0;
+	r->failures = 0;
+	start_not_wanted(r);
+	r->due_us = job->begun_us + r->state.interval_s * UINT64_C(1000000);
+}
+
+static void on_no_point(struct relationship *r, struct job *job)
+{
+	if (!r->warning[0])
+		log_warn("%s", job->err.text);
+	r->failure[0] = 0;
+	r->failures = 0;
+	snprintf(r->warning, sizeof(r->warning), "%s", job->err.text);
+	start_not_wanted(r);
+	r->due_us = job->begun_us + r->state.interval_s * UINT64_C(1000000);
+}
+
+static uint64_t backoff_us(const struct relationship *r)
+{
+	uint64_t most = r->state.interval_s < MAX_BACKOFF_S ? r->state.interval_s : MAX_BACKOFF_S;
+	uint64_t pause = FIRST_BACKOFF_S << (r->failures < 8 ? r->failures - 1 : 7);
+
+	if (most < FIRST_BACKOFF_S)
+		most = FIRST_BACKOFF_S;
+	return (pause < most ? pause : most) * UINT64_C(1000000);
+}
+
+static void on_failure(struct relationship *r, struct job *job)
+{
+	/* A failure that lasts is said once. */
+	if (strcmp(r->failure, job->err.text))
+		log_err("%s: %s", r->state.vm, job->err.text);
+	snprintf(r->failure, sizeof(r->failure), "%s", job->err.text);
+	r->failures++;
+	r->due_us = service_now_us() + backoff_us(r);
+}
+
+static void on_pass_end(struct job *job)
+{
+	struct relationship *r = job->relationship;
+
+	r->job = NULL;
+	r->looked_us = 0;
+	relationship_refresh(r);
+	if (!job->rc) {
+		on_success(r, job);
+	} else if (job->cancel == JOB_CANCEL_USER) {
+		start_not_wanted(r);
+		r->due_us = service_now_us() + r->state.interval_s * UINT64_C(1000000);
+	} else if (job->cancel != JOB_GO_ON) {
+		r->due_us = service_now_us();
+	} else if (job->rc == -EAGAIN) {
+		on_no_point(r, job);
+	} else {
+		on_failure(r, job);
+	}
+	relationship_refresh(r);
+	relationship_object_changed(r);
+	if (r->removal && !r->service->stopping) {
+		r->job = r->removal;
+		job_begin(r->removal);
+	}
+}
+
+struct job *relationship_start_pass(struct relationship *r, enum job_type type)
+{
+	struct work_replicate *work = calloc(1, sizeof(*work));
+	struct job_spec spec = {
+		.type = type,
+		.vm = r->state.vm,
+		.relationship = r,
+		.run = work_replicate,
+		.done = on_pass_end,
+		.arg = work,
+		.free_arg = free,
+	};
+	struct job *job;
+
+	if (!work)
+		return NULL;
+	work->file = r->file;
+	work->allow_full = type == JOB_INITIAL;
+	job = job_new(r->service, &spec);
+	if (!job)
+		return NULL;
+	r->job = job;
+	job_begin(job);
+	relationship_object_changed(r);
+	return job;
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relationship_object.h"
+
+#define PREFIX		"/org/vmreplica/Relationship"
+#define INTERFACE	"org.vmreplica.Relationship"
+
+#define CONSTANT(name, type, member) \
+	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct relationship_view, member), \
+			SD_BUS_VTABLE_PROPERTY_CONST)
+#define CHANGING(name, type, member) \
+	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct relationship_view, member), \
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+/* Changes with each write of the VM: to be asked for, not signalled. */
+#define MOVING(name, type, member) \
+	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct relationship_view, member), 0)
+
+/* Name, device, bytes, bytes of a chunk, dirty bytes, CBT_UNTRUSTED_* bits; a replica says none. */
+static int get_disks(sd_bus *bus, const char *path, const char *interface, const char *property,
+		     sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct relationship_view *view = userdata;
+	const struct relationship *r = view->relationship;
+	unsigned int i, count = r->mode == RELATIONSHIP_PRIMARY ? r->state.disk_count : 0;
+	int rc = sd_bus_message_open_container(reply, 'a', "(sstutu)");
+
+	for (i = 0; rc >= 0 && i < count; i++) {
+		const struct state_disk *disk = &r->state.disks[i];
+		const struct cbt_disk_info *info = i < r->track.disk_count ? &r->track.disks[i] : NULL;
+
+		rc = sd_bus_message_append(reply, "(sstutu)", disk->name, disk->device,
+					   info ? info->size_bytes : disk->size_bytes, disk->chunk_bytes,
+					   info ? info->dirty_chunks * info->chunk_bytes : UINT64_C(0),
+					   info ? info->untrusted : 0);
+	}
+	return rc < 0 ? rc : sd_bus_message_close_container(reply);
+}
+
+static const sd_bus_vtable vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	CONSTANT("ComputerSystem", "s", vm),
+	/* UUID of the relationship */
+	CONSTANT("InstanceID", "s", uuid),
+	/* 1 primary, 2 replica */
+	CONSTANT("ReplicationMode", "q", mode),
+	/* 0 disabled, 1 ready, 2 waiting to complete the initial replication, 3 replicating, 7 suspended, 8 critical */
+	CHANGING("ReplicationState", "q", state),
+	/* 1 ok, 2 warning, 3 critical; with the sentence why, which says what to do */
+	CHANGING("ReplicationHealth", "q", health),
+	CHANGING("HealthReason", "s", reason),
+	/* settings of a primary */
+	CHANGING("ReplicationInterval", "u", interval_s),
+	CHANGING("RecoveryConnectionPoint", "s", host),
+	CHANGING("RecoveryServerPortNumber", "q", port),
+	CHANGING("CompressionEnabled", "b", compress),
+	/* cut of the newest point, microseconds since 1970 UTC, 0: none; its pass; the newest durable pass */
+	CHANGING("LastReplicationTime", "t", last_point_time_us),
+	CHANGING("LastPoint", "t", last_point),
+	CHANGING("LastPass", "t", last_pass),
+	CHANGING("InitialReplicationComplete", "b", initial_complete),
+	/* bytes written and not yet cut: lost if we failed over now */
+	MOVING("PendingReplicationSize", "t", pending_bytes),
+	SD_BUS_PROPERTY("Disks", "a(sstutu)", get_disks, 0, 0),
+	/* the job that works on it, "/": none */
+	CHANGING("Job", "o", job),
+	/* since the relationship was made: durable passes, failed ones, bytes of disk and on the wire */
+	CHANGING("ReplicationSuccessCount", "t", passes),
+	CHANGING("ReplicationFailureCount", "t", failures),
+	CHANGING("ReplicationSize", "t", bytes),
+	CHANGING("WireSize", "t", wire_bytes),
+	/* the newest durable pass: bytes of disk, on the wire, milliseconds */
+	CHANGING("LastPassSize", "t", last_bytes),
+	CHANGING("LastPassWireSize", "t", last_wire_bytes),
+	CHANGING("LastPassMilliseconds", "t", last_milliseconds),
+	/* replica only: number of points; primary connected; removed by its primary; pass being received */
+	CHANGING("RecoveryPoints", "u", points),
+	CHANGING("Connected", "b", connected),
+	CHANGING("Released", "b", released),
+	CHANGING("ReceivingPass", "t", receiving_pass),
+	MOVING("ReceivingDoneBytes", "t", receiving_done_bytes),
+	MOVING("ReceivingTotalBytes", "t", receiving_total_bytes),
+	SD_BUS_VTABLE_END
+};
+
+static int find(sd_bus *bus, const char *path, const char *interface, void *userdata, void **found,
+		sd_bus_error *error)
+{
+	struct relationship *r = relationship_at(userdata, path);
+
+	if (!r)
+		return 0;
+	relationship_refresh(r);
+	*found = &r->view;
+	return 1;
+}
+
+static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***nodes, sd_bus_error *error)
+{
+	struct service *service = userdata;
+	struct relationship *r;
+	size_t count = 0;
+	char **paths;
+
+	for (r = service->relationships; r; r = r->next)
+		count++;
+	paths = calloc(count + 1, sizeof(*paths));
+	if (!paths)
+		return -ENOMEM;
+	count = 0;
+	for (r = service->relationships; r; r = r->next) {
+		paths[count] = strdup(r->path);
+		count += paths[count] != NULL;
+	}
+	*nodes = paths;		/* freed by the caller, with the strings */
+	return 0;
+}
+
+int relationship_object_register(struct service *service)
+{
+	int rc = sd_bus_add_fallback_vtable(service->bus, NULL, PREFIX, INTERFACE, vtable, find, service);
+
+	return rc < 0 ? rc : sd_bus_add_node_enumerator(service->bus, NULL, PREFIX, enumerate, service);
+}
+
+void relationship_object_added(struct relationship *r)
+{
+	sd_bus_emit_object_added(r->service->bus, r->path);
+}
+
+void relationship_object_changed(struct relationship *r)
+{
+	sd_bus_emit_properties_changed(r->service->bus, r->path, INTERFACE, "ReplicationState",
+				       "ReplicationHealth", "HealthReason", "LastReplicationTime",
+				       "LastPoint", "LastPass", "InitialReplicationComplete", "Job",
+				       "ReplicationSuccessCount", "ReplicationFailureCount",
+				       "ReplicationSize", "WireSize", "LastPassSize", "LastPassWireSize",
+				       "LastPassMilliseconds", "RecoveryPoints", "Connected", "Released",
+				       "ReceivingPass", NULL);
+}
+
+void relationship_object_removed(struct relationship *r)
+{
+	sd_bus_emit_object_removed(r->service->bus, r->path);
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include "../common/format.h"
+#include "../common/log.h"
+#include "../primary/pass.h"
+#include "../primary/track.h"
+#include "work.h"
+
+#define DELETE_TRIES		50	/* for the replica to notice that its primary hung up */
+#define DELETE_PAUSE_MS		100
+
+static uint64_t disk_bytes(const struct state *state)
+{
+	uint64_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < state->disk_count; i++)
+		bytes += state->disks[i].size_bytes;
+	return bytes;
+}
+
+/* --- create ------------------------------------------------------------------ */
+
+/* Nothing of the tracking stays after a failure. */
+static int track_new(struct work_create *create, struct err *e)
+{
+	struct state *state = &create->state;
+	struct track *track = calloc(1, sizeof(*track));
+	struct cbt *cbt = NULL;
+	unsigned int i;
+	int rc = track ? track_open(&cbt, e) : err_sys(e, -ENOMEM, "cannot track the disks of %s", state->vm);
+
+	if (!rc)
+		rc = track_ensure(cbt, state, false, track, e);
+	for (i = 0; !rc && i < state->disk_count; i++) {
+		state->disks[i].size_bytes = track->disks[i].size_bytes;
+		state->disks[i].chunk_bytes = track->disks[i].chunk_bytes;
+	}
+	if (!rc)
+		rc = state_file_create(create->dir, state, &create->file, e);
+	if (rc && cbt)
+		track_remove(cbt, state->relationship, NULL);
+	if (cbt)
+		cbt_close(cbt);
+	free(track);
+	return rc;
+}
+
+int work_create(struct job *job, struct err *e)
+{
+	struct work_create *create = job->arg;
+	int rc = pass_probe(create->state.host, create->state.port, job->cancel_fd, e);
+
+	return rc ? rc : track_new(create, e);
+}
+
+void work_create_free(void *arg)
+{
+	struct work_create *create = arg;
+
+	state_file_close(create->file);
+	free(create);
+}
+
+/* --- replicate ---------------------------------------------------------------- */
+
+static void count_failure(struct state_file *file)
+{
+	struct err why = { 0 };
+
+	state_file_begin(file)->statistics.failures++;
+	if (state_file_end(file, &why))
+		log_warn("%s", why.text);
+}
+
+static int no_point(const struct state *state, struct err *e)
+{
+	char when[FORMAT_BYTES];
+
+	return err_set(e, -EAGAIN,
+		       "all data of %s is on the replica, but the newest point is still %s: the disks were written while each of %d passes was read, so none is of one instant; the next pass tries again",
+		       state->vm, state->last_point ? format_time_us(state->last_point_time_us, when) : "to come",
+		       WORK_MAX_PASSES);
+}
+
+int work_replicate(struct job *job, struct err *e)
+{
+	struct work_replicate *work = job->arg;
+	struct pass_spec spec = {
+		.file = work->file,
+		.allow_full = work->allow_full,
+		.cancel_fd = job->cancel_fd,
+		.progress = &job->progress.pass,
+		.phase = &job->phase,
+	};
+	struct pass_result result = { 0 };
+	struct state state;
+	unsigned int tries = 0;
+	int rc;
+
+	state_file_get(work->file, &state);
+	atomic_store(&job->disk_bytes, disk_bytes(&state));
+	while (tries < WORK_MAX_PASSES) {
+		rc = pass_run(&spec, &result, e);
+		job_pass_ended(job);
+		if (rc) {
+			if (job->cancel == JOB_GO_ON)
+				count_failure(work->file);
+			return rc;
+		}
+		/* An initial pass takes long and is no point itself; a delta follows. */
+		tries += !result.initial;
+		atomic_store(&job->pass, result.pass);
+		atomic_fetch_add(&job->passes, 1);
+		if (result.whole && !result.initial) {
+			atomic_store(&job->point_time_us, result.cut_time_us);
+			return 0;
+		}
+	}
+	state_file_get(work->file, &state);
+	return no_point(&state, e);
+}
+
+/* --- remove -------------------------------------------------------------------- */
+
+static int untrack(const struct state *state, struct err *e)
+{
+	struct cbt *cbt;
+	int rc = track_open(&cbt, e);
+
+	if (rc == -ENOENT)	/* without the module nothing is tracked */
+		return 0;
+	if (!rc) {
+		rc = track_remove(cbt, state->relationship, e);
+		cbt_close(cbt);
+	}
+	return rc;
+}
+
+static int remove_primary(struct job *job, struct state_file *file, struct err *e)
+{
+	struct err why = { 0 };
+	struct state state;
+	int rc;
+
+	state_file_get(file, &state);
+	if (state.replica_opened && pass_release(&state, job->cancel_fd, &why))
+		why.code = -EIO;
+	rc = untrack(&state, e);
+	if (!rc)
+		rc = state_file_remove(file, e);
+	if (!rc && why.code)
+		err_set(e, 0, "the replica %s could not be told and still waits for passes: %.250s",
+			state.host, why.text);
+	return rc;
+}
+
+static int delete_points(struct job *job, struct replica *replica, struct err *e)
+{
+	struct err why = { 0 };
+	unsigned int i;
+	int rc = -EBUSY;
+
+	for (i = 0; rc == -EBUSY && i < DELETE_TRIES; i++) {
+		if (i)
+			poll(NULL, 0, DELETE_PAUSE_MS);
+		rc = replica_delete(replica, job->vm, &why);
+	}
+	return rc ? err_set(e, rc, "%s", why.text) : 0;
+}
+
+int work_remove(struct job *job, struct err *e)
+{
+	struct work_remove *work = job->arg;
+	int rc = work->file ? remove_primary(job, work->file, e) : 0;
+
+	return rc || !work->replica ? rc : delete_points(job, work->replica, e);
+}

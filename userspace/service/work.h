@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What jobs do, each in its job's thread: touches neither bus nor relationships. */
+#ifndef VMR_SERVICE_WORK_H
+#define VMR_SERVICE_WORK_H
+
+#include "../primary/state.h"
+#include "job.h"
+
+#define WORK_MAX_PASSES 16	/* passes in a row to get one that is whole */
+
+/* Argument of work_create(); free with work_create_free(). */
+struct work_create {
+	const char *dir;		/* of the state files */
+	struct state state;
+	struct state_file *file;	/* the result */
+};
+
+/* Looks at the replica, begins to track the disks, makes the state file. */
+int work_create(struct job *job, struct err *e);
+void work_create_free(void *create);
+
+/* Argument of work_replicate(). */
+struct work_replicate {
+	struct state_file *file;
+	bool allow_full;
+};
+
+/* Passes until one is a point. -EAGAIN: all are durable, but none was whole. */
+int work_replicate(struct job *job, struct err *e);
+
+/* Argument of work_remove(). */
+struct work_remove {
+	struct state_file *file;	/* of the primary; null: there is none here */
+	struct replica *replica;	/* whose copy to delete; null: leave it */
+};
+
+/* 0 with a sentence: done, but the replica could not be told. */
+int work_remove(struct job *job, struct err *e);
+
+#endif
