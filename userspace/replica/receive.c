@@ -306,6 +306,8 @@ static void take_rest(struct receive *rc)
 	uint32_t have = rc->stage_end - rc->stage_at;
 	uint32_t bytes = have < rc->rest_bytes ? have : rc->rest_bytes;
 
+	if (!bytes)
+		return;
 	memcpy(rc->rest, rc->stage + rc->stage_at, bytes);
 	rc->stage_at += bytes;
 	rc->rest += bytes;
