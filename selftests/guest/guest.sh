@@ -10,6 +10,7 @@
 set -uo pipefail
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
+build=${VMREPLICA_BUILD:-$root/build}
 guest=$root/tools/guest
 kernel=${KERNEL:-6.1}
 work=$(mktemp -d)
@@ -215,6 +216,39 @@ refuses_what_it_does_not_know() {
 	expect "status 122" is "$status" 122
 }
 
+# with_service FLAGS COMMAND...: a stand-in is the daemon, in a build folder
+# that has all else from the project's own.
+with_service() {
+	mkdir -p "$work/build"
+	ln -sfn "$build/kernels" "$work/build/kernels"
+	ln -sfn "$build/trixie" "$work/build/trixie"
+	# shellcheck disable=SC2086 # flags, or none
+	gcc $1 -Wall -o "$work/build/vmreplicad" "$root/selftests/guest/service.c" -lsystemd || return
+	shift
+	status=0
+	VMREPLICA_BUILD=$work/build "$guest" --kernel "$kernel" --service -- "$@" \
+		>"$work/out" 2>"$work/err" || status=$?
+}
+
+starts_the_service() {
+	with_service '' sh -c 'grep ^blkcbt /proc/modules && busctl --list | grep org.vmreplica; cat /var/log/vmreplicad.log'
+	expect "status 0" is "$status" 0
+	expect "module, name and log" is "$(sed 's/[ .].*//' "$work/out" | tr '\n' ' ')" "blkcbt org stand-in "
+}
+
+tells_that_the_service_crashed() {
+	with_service '' pkill -SEGV vmreplicad
+	expect "status 1" is "$status" 1
+	expect "the signal" said 'vmreplicad crashed (signal 11)'
+}
+
+tells_that_the_service_does_not_start() {
+	with_service -DCRASH echo not-reached
+	expect "status 1" is "$status" 1
+	expect "its log" said 'stand-in started'
+	expect "no command run" is "$(cat "$work/out")" ''
+}
+
 if ! build_warn; then
 	echo "Bail out! the test's module does not build"
 	exit 1
@@ -226,7 +260,9 @@ tests=(passes_output_and_arguments passes_binary_output_whole passes_the_status
 	reports_a_warning_though_the_command_succeeds reports_an_oops
 	takes_only_the_kernels_own_lines_for_reports shares_a_folder
 	leaves_the_host_alone keeps_what_a_disk_holds
-	ends_when_it_is_told_to refuses_what_it_does_not_know links_guests)
+	ends_when_it_is_told_to refuses_what_it_does_not_know links_guests
+	starts_the_service tells_that_the_service_crashed
+	tells_that_the_service_does_not_start)
 echo "1..${#tests[@]}"
 for name in "${tests[@]}"; do t "$name"; done
 exit $failed
