@@ -41,6 +41,7 @@
 #include "../store/store.h"
 #include "../wire/session.h"
 #include "pass.h"
+#include "peer.h"
 #include "plan.h"
 #include "track.h"
 
@@ -115,29 +116,9 @@ static int prepare(struct pass *p, struct err *e)
 	return rc;
 }
 
-static void describe(const struct state *state, const struct track *track, struct session_open *open)
-{
-	unsigned int i;
-
-	memset(open, 0, sizeof(*open));
-	strcpy(open->vm, state->vm);
-	state_parse_uuid(state->relationship, open->relationship);
-	open->last_pass = state->last_pass;
-	open->disk_count = state->disk_count;
-	for (i = 0; i < state->disk_count; i++) {
-		const struct state_disk *disk = &state->disks[i];
-
-		strcpy(open->disks[i].name, disk->name);
-		strcpy(open->disks[i].source, disk->device);
-		open->disks[i].size_bytes = track ? track->disks[i].size_bytes : disk->size_bytes;
-		open->disks[i].chunk_bytes = track ? track->disks[i].chunk_bytes : disk->chunk_bytes;
-	}
-}
-
 static int connect_replica(struct pass *p, struct session_opened *opened, struct err *e)
 {
 	const struct pass_spec *spec = p->spec;
-	struct session_open *open;
 	int rc;
 
 	p->sock = session_connect(p->state.host, p->state.port, spec->cancel_fd, e);
@@ -150,13 +131,7 @@ static int connect_replica(struct pass *p, struct session_opened *opened, struct
 		if (rc)
 			return rc;
 	}
-	open = malloc(sizeof(*open));
-	if (!open)
-		return err_sys(e, -ENOMEM, "cannot describe the disks of %s", p->state.vm);
-	describe(&p->state, &p->track, open);
-	rc = session_open(p->sock, open, opened, spec->cancel_fd, e);
-	free(open);
-	return rc;
+	return peer_open(p->sock, &p->state, &p->track, opened, spec->cancel_fd, e);
 }
 
 static int decide(struct pass *p, const struct session_opened *opened, struct err *e)
@@ -527,44 +502,5 @@ int pass_run(const struct pass_spec *spec, struct pass_result *result, struct er
 	};
 	clean_up(p);
 	free(p);
-	return rc;
-}
-
-/* --- without a pass ----------------------------------------------------------------- */
-
-int pass_probe(const char *host, uint16_t port, int cancel_fd, struct err *e)
-{
-	int sock = session_connect(host, port, cancel_fd, e);
-
-	if (sock < 0)
-		return sock;
-	close(sock);
-	return 0;
-}
-
-int pass_release(const struct state *state, int cancel_fd, struct err *e)
-{
-	struct wire_header header = { .type = WIRE_RELEASE };
-	struct session_opened opened;
-	struct session_open *open;
-	int sock = session_connect(state->host, state->port, cancel_fd, e), rc;
-
-	if (sock < 0)
-		return sock;
-	open = malloc(sizeof(*open));
-	rc = open ? 0 : err_sys(e, -ENOMEM, "cannot describe the disks of %s", state->vm);
-	if (!rc) {
-		describe(state, NULL, open);
-		rc = session_open(sock, open, &opened, cancel_fd, e);
-	}
-	if (!rc)
-		rc = session_send(sock, &header, NULL, e);
-	if (!rc)
-		rc = session_receive(sock, &header, NULL, 0, cancel_fd, SESSION_TIMEOUT_S, e);
-	if (!rc && header.type != WIRE_RELEASED)
-		rc = err_set(e, -EPROTO, "the replica answered %s where RELEASED was due",
-			     wire_type_name(header.type));
-	free(open);
-	close(sock);
 	return rc;
 }

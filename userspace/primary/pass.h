@@ -48,10 +48,4 @@ struct pass_result {
  */
 int pass_run(const struct pass_spec *spec, struct pass_result *result, struct err *e);
 
-/* Can the replica be reached, and does it speak our language? */
-int pass_probe(const char *host, uint16_t port, int cancel_fd, struct err *e);
-
-/* Tells the replica that the relationship is removed; it keeps its points. */
-int pass_release(const struct state *state, int cancel_fd, struct err *e);
-
 #endif

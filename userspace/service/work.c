@@ -6,6 +6,7 @@
 #include "../common/format.h"
 #include "../common/log.h"
 #include "../primary/pass.h"
+#include "../primary/peer.h"
 #include "../primary/track.h"
 #include "work.h"
 
@@ -52,7 +53,7 @@ static int track_new(struct work_create *create, struct err *e)
 int work_create(struct job *job, struct err *e)
 {
 	struct work_create *create = job->arg;
-	int rc = pass_probe(create->state.host, create->state.port, job->cancel_fd, e);
+	int rc = peer_probe(create->state.host, create->state.port, job->cancel_fd, e);
 
 	return rc ? rc : track_new(create, e);
 }
@@ -147,7 +148,7 @@ static int remove_primary(struct job *job, struct state_file *file, struct err *
 	int rc;
 
 	state_file_get(file, &state);
-	if (state.replica_opened && pass_release(&state, job->cancel_fd, &why))
+	if (state.replica_opened && peer_release(&state, job->cancel_fd, &why))
 		why.code = -EIO;
 	rc = untrack(&state, e);
 	if (!rc)

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Every combination that decides between a delta, a full pass and a refusal. */
+#include "../../userspace/primary/plan.h"
+#include "unit.h"
+
+enum { NEW = WIRE_STATE_NEW, RECEIVING = WIRE_STATE_RECEIVING, COMPLETE = WIRE_STATE_COMPLETE };
+
+static const struct {
+	const char *what;
+	bool complete, allow, untrusted;
+	uint64_t last, checkpoint;
+	int state;
+	uint64_t replica_last, durable;
+	enum plan_answer answer;
+	enum wire_pass_kind kind;	/* with PLAN_GO, as the next two */
+	bool full;
+	uint64_t pass;
+} table[] = {
+	{ "the first pass: disks just added are untrusted", 0, 1, 1, 0, 0, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 1 },
+	{ "an initial pass interrupted before a checkpoint", 0, 1, 0, 0, 0, RECEIVING, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, false, 1 },
+	{ "interrupted after a checkpoint", 0, 1, 0, 0, 100, RECEIVING, 0, 100,
+	  PLAN_GO, WIRE_PASS_INITIAL, false, 1 },
+	{ "the replica is ahead of the record", 0, 1, 0, 0, 100, RECEIVING, 0, 200,
+	  PLAN_GO, WIRE_PASS_INITIAL, false, 1 },
+	{ "the replica went back behind a checkpoint", 0, 1, 0, 0, 100, RECEIVING, 0, 99,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 1 },
+	{ "the replica forgot what was checkpointed", 0, 1, 0, 0, 100, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 1 },
+	{ "offsets of a new replica mean nothing", 0, 1, 0, 0, 100, NEW, 0, 100,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 1 },
+	{ "the host went down in an initial pass", 0, 1, 1, 0, 100, RECEIVING, 0, 100,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 1 },
+	{ "durable on the replica, but we died before the record", 0, 1, 0, 0, 100, COMPLETE, 1, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, false, 2 },
+	{ "the same, and the host went down", 0, 1, 1, 0, 100, COMPLETE, 1, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, true, 2 },
+	{ "a delta", 1, 0, 0, 7, 0, COMPLETE, 7, 0, PLAN_GO, WIRE_PASS_DELTA, false, 8 },
+	{ "a delta durable, but not recorded", 1, 0, 0, 7, 0, COMPLETE, 8, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, false, 9 },
+	{ "tracking interrupted: never all by itself", 1, 0, 1, 7, 0, COMPLETE, 7, 0,
+	  PLAN_TRACKING_INTERRUPTED, 0, 0, 0 },
+	{ "tracking interrupted, and the user asked", 1, 1, 1, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, true, 8 },
+	{ "the user asked, but nothing is wrong", 1, 1, 0, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, false, 8 },
+	{ "the replica went back", 1, 0, 0, 7, 0, COMPLETE, 6, 0, PLAN_REPLICA_LOST, 0, 0, 0 },
+	{ "the replica went back, and the user asked", 1, 1, 0, 7, 0, COMPLETE, 6, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, true, 8 },
+	{ "the replica is gone", 1, 0, 0, 7, 0, NEW, 0, 0, PLAN_REPLICA_LOST, 0, 0, 0 },
+	{ "the replica is gone, and the user asked", 1, 1, 0, 7, 0, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 8 },
+	{ "it was gone, and the new initial pass was interrupted", 0, 1, 0, 7, 100, RECEIVING, 0, 100,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 8 },
+	{ "complete here, half there, same pass", 1, 0, 0, 0, 0, RECEIVING, 0, 0,
+	  PLAN_REPLICA_LOST, 0, 0, 0 },
+	{ "lost and untrusted: the loss is said", 1, 0, 1, 7, 0, NEW, 0, 0, PLAN_REPLICA_LOST, 0, 0, 0 },
+};
+
+TEST(table)
+{
+	for (unsigned int i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct plan_facts facts = {
+			.initial_complete = table[i].complete,
+			.allow_full = table[i].allow,
+			.untrusted = table[i].untrusted,
+			.last_pass = table[i].last,
+			.disk_count = 2,
+			/* The second disk decides as the first does; the first is always well. */
+			.checkpoint_bytes = { 0, table[i].checkpoint },
+			.replica = {
+				.state = table[i].state,
+				.last_pass = table[i].replica_last,
+				.initial_durable = { 0, table[i].durable },
+			},
+		};
+		struct plan plan = { 0 };
+		int before = unit_failures;
+		enum plan_answer answer = plan_make(&facts, &plan);
+
+		CHECK_EQ(answer, table[i].answer);
+		if (answer == PLAN_GO && table[i].answer == PLAN_GO) {
+			CHECK_EQ(plan.kind, table[i].kind);
+			CHECK_EQ(plan.full, table[i].full);
+			CHECK_EQ(plan.pass, table[i].pass);
+		}
+		if (unit_failures > before)
+			printf("# in: %s\n", table[i].what);
+	}
+}
+
+/* Whatever the facts: full whenever untrusted, never full unasked, ids only grow. */
+TEST(promises)
+{
+	for (unsigned int bits = 0; bits < 1u << 9; bits++) {
+		struct plan_facts facts = {
+			.initial_complete = bits & 1,
+			.allow_full = bits & 2,
+			.untrusted = bits & 4,
+			.last_pass = bits >> 3 & 1 ? 5 : 0,
+			.disk_count = 1,
+			.checkpoint_bytes = { bits >> 4 & 1 ? 10 : 0 },
+			.replica = {
+				.state = (bits >> 5 & 3) % 3,
+				.last_pass = bits >> 7 & 1 ? 5 : 0,
+				.initial_durable = { bits >> 8 & 1 ? 10 : 0 },
+			},
+		};
+		struct plan plan = { 0 };
+
+		if (plan_make(&facts, &plan) != PLAN_GO) {
+			CHECK(!facts.allow_full);
+			continue;
+		}
+		CHECK(plan.full || !facts.untrusted);
+		CHECK(plan.full || facts.replica.last_pass >= facts.last_pass);
+		CHECK(!plan.full || facts.allow_full);
+		CHECK(plan.pass > facts.last_pass && plan.pass > facts.replica.last_pass);
+		CHECK((plan.kind == WIRE_PASS_DELTA) == (facts.replica.state == WIRE_STATE_COMPLETE));
+	}
+}
+
+UNIT_MAIN(T(table), T(promises))

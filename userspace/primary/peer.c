@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "peer.h"
+
+int peer_probe(const char *host, uint16_t port, int cancel_fd, struct err *e)
+{
+	int sock = session_connect(host, port, cancel_fd, e);
+
+	if (sock < 0)
+		return sock;
+	close(sock);
+	return 0;
+}
+
+static void describe(const struct state *state, const struct track *track, struct session_open *open)
+{
+	unsigned int i;
+
+	strcpy(open->vm, state->vm);
+	state_parse_uuid(state->relationship, open->relationship);
+	open->last_pass = state->last_pass;
+	open->disk_count = state->disk_count;
+	for (i = 0; i < state->disk_count; i++) {
+		const struct state_disk *disk = &state->disks[i];
+
+		strcpy(open->disks[i].name, disk->name);
+		strcpy(open->disks[i].source, disk->device);
+		open->disks[i].size_bytes = track ? track->disks[i].size_bytes : disk->size_bytes;
+		open->disks[i].chunk_bytes = track ? track->disks[i].chunk_bytes : disk->chunk_bytes;
+	}
+}
+
+int peer_open(int sock, const struct state *state, const struct track *track, struct session_opened *opened,
+	      int cancel_fd, struct err *e)
+{
+	struct session_open *open = calloc(1, sizeof(*open));
+	int rc;
+
+	if (!open)
+		return err_sys(e, -ENOMEM, "cannot describe the disks of %s", state->vm);
+	describe(state, track, open);
+	rc = session_open(sock, open, opened, cancel_fd, e);
+	free(open);
+	return rc;
+}
+
+int peer_release(const struct state *state, int cancel_fd, struct err *e)
+{
+	struct wire_header header = { .type = WIRE_RELEASE };
+	struct session_opened opened;
+	int sock = session_connect(state->host, state->port, cancel_fd, e), rc;
+
+	if (sock < 0)
+		return sock;
+	rc = peer_open(sock, state, NULL, &opened, cancel_fd, e);
+	if (!rc)
+		rc = session_send(sock, &header, NULL, e);
+	if (!rc)
+		rc = session_receive(sock, &header, NULL, 0, cancel_fd, SESSION_TIMEOUT_S, e);
+	if (!rc && header.type != WIRE_RELEASED)
+		rc = err_set(e, -EPROTO, "the replica answered %s where RELEASED was due",
+			     wire_type_name(header.type));
+	close(sock);
+	return rc;
+}
