@@ -87,4 +87,238 @@ TEST(initial_wide)
 		    (struct receive_options){ .depth = 64, .threads = 8 });
 }
 
-UNIT_MAIN(T(initial_off), T(initial_lz4), T(initial_auto), T(initial_narrow), T(initial_wide))
+
+/* --- deltas ----------------------------------------------------------------- */
+
+/* Changes chunks here and there, the last one of each disk too, and lists them. */
+static void change(struct rig *rig, struct ship_disk *disks, uint64_t *seed)
+{
+	for (unsigned int i = 0; i < rig->disk_count; i++) {
+		struct rig_disk *disk = &rig->disks[i];
+		uint64_t chunk = disk->chunk_bytes;
+
+		for (uint64_t at = 0; at < disk->size_bytes; at += chunk) {
+			uint64_t bytes = disk->size_bytes - at < chunk ? disk->size_bytes - at : chunk;
+
+			if (rig_random(seed) % 4 && at + chunk < disk->size_bytes)
+				continue;
+			rig_fill(disk->model + at, bytes, rig_random(seed) % 3, seed);
+			fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) & ~O_DIRECT);
+			rig_write(disk, at, bytes);
+			fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) | O_DIRECT);
+			extent_list_append(&disks[i].extents, at, bytes);
+		}
+		fsync(disk->fd);
+	}
+}
+
+/* What QEMU's own tools make of the newest point. */
+static void check_point(const struct rig *rig)
+{
+	struct store_points points;
+	char command[3 * 4096], raw[128];
+
+	CHECK_EQ(store_points(rig->root, RIG_VM, &points, NULL), 0);
+	CHECK(points.count > 0);
+	snprintf(raw, sizeof(raw), "%s/raw", rig->dir);
+	for (unsigned int i = 0; points.count && i < rig->disk_count; i++) {
+		const char *file = points.at[points.count - 1].disks[i].file;
+
+		snprintf(command, sizeof(command), "qemu-img check -q '%s' && qemu-img convert -O raw '%s' '%s'", file, file, raw);
+		CHECK_EQ(system(command), 0);
+		CHECK(rig_file_equals(raw, rig->disks[i].model, rig->disks[i].size_bytes));
+	}
+	store_points_free(&points);
+}
+
+static void run_deltas(struct ship_options options)
+{
+	struct rig_receiver rx = { 0 };
+	struct ship_disk disks[RIG_MAX_DISKS];
+	struct ship_progress progress;
+	struct ship_spec spec;
+	uint64_t seed = 99;
+	struct rig rig;
+
+	rig_init(&rig);
+	add_disks(&rig);
+	rig_create_store(&rig);
+	spec = rig_spec(&rig, disks, &progress);
+	rig_all_extents(&rig, disks);
+	spec.initial = true;
+	run_pass(&rig, &spec, &rx);
+	for (unsigned int n = 0; n < 3; n++) {
+		rig_free_extents(&rig, disks);
+		spec = rig_spec(&rig, disks, &progress);
+		spec.options = options;
+		if (n < 2)		/* the third pass is an empty one */
+			change(&rig, disks, &seed);
+		run_pass(&rig, &spec, &rx);
+		CHECK_EQ(store_last_pass(rig.store), 2 + n);
+		check_point(&rig);
+	}
+	rig_free_extents(&rig, disks);
+	rig_exit(&rig);
+}
+
+TEST(delta) { run_deltas((struct ship_options){ .compress = SHIP_COMPRESS_LZ4 }); }
+TEST(delta_narrow) { run_deltas((struct ship_options){ .depth = 1, .threads = 1, .buffer_bytes = 64 << 10 }); }
+
+/* --- zeros ------------------------------------------------------------------ */
+
+TEST(zeros_become_one_frame)
+{
+	struct rig_receiver rx = { 0 };
+	struct ship_disk disks[RIG_MAX_DISKS];
+	struct ship_progress progress;
+	struct ship_spec spec;
+	struct rig rig;
+	struct stat st;
+	char path[192];
+
+	rig_init(&rig);
+	rig_add_disk(&rig, 40 << 20, 4096, 7);
+	memset(rig.disks[0].model, 0, 40 << 20);
+	CHECK_EQ(ftruncate(rig.disks[0].fd, 0), 0);
+	CHECK_EQ(ftruncate(rig.disks[0].fd, 40 << 20), 0);
+	rig_create_store(&rig);
+	spec = rig_spec(&rig, disks, &progress);
+	rig_all_extents(&rig, disks);
+	spec.initial = true;
+	run_pass(&rig, &spec, &rx);
+	CHECK_EQ(progress.frames, 1);
+	CHECK_EQ(progress.wire_bytes, WIRE_HEADER_BYTES);
+	CHECK_EQ(progress.zero_bytes, 40 << 20);
+	snprintf(path, sizeof(path), "%s/%s/disk0/base.raw", rig.root, RIG_VM);
+	CHECK_EQ(stat(path, &st), 0);
+	CHECK_EQ(st.st_size, 40 << 20);
+	CHECK(st.st_blocks * 512 < 1 << 20);
+	check_base(&rig);
+	rig_free_extents(&rig, disks);
+	rig_exit(&rig);
+}
+
+/* --- what the caller is told ------------------------------------------------ */
+
+struct told {
+	struct rig *rig;
+	int cancel_fd;			/* poked after @cancel_after checkpoints */
+	unsigned int cancel_after, checkpoints;
+	uint64_t read_bytes, durable[RIG_MAX_DISKS];
+	unsigned int reads_done;
+};
+
+static void on_read(void *arg, unsigned int disk, uint64_t offset, uint64_t length)
+{
+	struct told *told = arg;
+
+	CHECK_EQ(told->reads_done, 0);
+	told->read_bytes += length;
+}
+
+static void on_reads_done(void *arg)
+{
+	((struct told *)arg)->reads_done++;
+}
+
+static void on_checkpoint(void *arg, unsigned int disk, uint64_t offset)
+{
+	struct told *told = arg;
+	const uint64_t one = 1;
+
+	CHECK(offset > told->durable[disk]);
+	told->durable[disk] = offset;
+	if (++told->checkpoints == told->cancel_after)
+		CHECK_EQ(write(told->cancel_fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void tell(struct ship_spec *spec, struct told *told)
+{
+	spec->read_done = on_read;
+	spec->reads_done = on_reads_done;
+	spec->checkpointed = on_checkpoint;
+	spec->arg = told;
+}
+
+/* An initial pass is cut off after a few checkpoints and goes on from there, with a gap before. */
+TEST(checkpoint_and_resume)
+{
+	struct told told = { .cancel_fd = eventfd(0, EFD_CLOEXEC), .cancel_after = 3 }, again = { .cancel_fd = -1 };
+	struct rig_receiver rx = { 0 };
+	struct ship_disk disks[RIG_MAX_DISKS];
+	struct ship_progress progress;
+	struct ship_spec spec;
+	struct err e = { 0 };
+	uint64_t left = 0;
+	struct rig rig;
+	int socks[2];
+
+	rig_init(&rig);
+	rig_add_disk(&rig, 1 << 20, 4096, 5);
+	rig_add_disk(&rig, 96 << 20, 64 << 10, 6);	/* more than the sockets and both pools hold */
+	rig_create_store(&rig);
+	spec = rig_spec(&rig, disks, &progress);
+	rig_all_extents(&rig, disks);
+	spec.initial = true;
+	spec.options = (struct ship_options){ .checkpoint_bytes = 1 << 20, .depth = 1, .buffer_bytes = 64 << 10 };
+	spec.cancel_fd = told.cancel_fd;
+	tell(&spec, &told);
+	rig_connect(socks);
+	rig_start_receiver(&rx, &rig, socks[1]);
+	spec.sock = socks[0];
+	CHECK_EQ(rig_ship(&rig, &spec, &e), -ECANCELED);
+	close(socks[0]);
+	pthread_join(rx.thread, NULL);
+	CHECK_EQ(rx.result, -ECONNRESET);
+	CHECK(told.checkpoints >= 3);
+	CHECK_EQ(store_initial(rig.store), STORE_INITIAL_RECEIVING);
+	rig_free_extents(&rig, disks);
+	spec = rig_spec(&rig, disks, &progress);
+	for (unsigned int i = 0; i < rig.disk_count; i++) {
+		uint64_t size = rig.disks[i].size_bytes, durable = told.durable[i];
+
+		CHECK(store_initial_durable(rig.store, i) >= durable);
+		if (durable < size)
+			extent_list_append(&disks[i].extents, durable, size - durable);
+		left += size - durable;
+	}
+	spec.initial = true;
+	tell(&spec, &again);
+	run_pass(&rig, &spec, &rx);
+	check_base(&rig);
+	CHECK_EQ(again.read_bytes, left);
+	CHECK_EQ(again.reads_done, 1);
+	CHECK_EQ(store_initial(rig.store), STORE_INITIAL_COMPLETE);
+	rig_free_extents(&rig, disks);
+	close(told.cancel_fd);
+	rig_exit(&rig);
+}
+
+/* The primary gives a pass up in good order; nothing of it stays. */
+TEST(abort_frame)
+{
+	struct wire_header header = { .type = WIRE_PASS_ABORT };
+	struct rig_receiver rx = { 0 };
+	struct err e = { 0 };
+	struct rig rig;
+	int socks[2];
+
+	rig_init(&rig);
+	rig_add_disk(&rig, 1 << 20, 4096, 7);
+	rig_create_store(&rig);
+	rig_connect(socks);
+	rig_start_receiver(&rx, &rig, socks[1]);
+	CHECK_EQ(rig_begin(&rig, socks[0], WIRE_PASS_INITIAL, &e), 0);
+	header.sequence = rig.pass;
+	CHECK_EQ(session_send(socks[0], &header, NULL, &e), 0);
+	CHECK_EQ(session_receive(socks[0], &header, NULL, 0, -1, 10, &e), 0);
+	CHECK_EQ(header.type, WIRE_PASS_ABORTED);
+	pthread_join(rx.thread, NULL);
+	CHECK_EQ(rx.result, -ECANCELED);
+	CHECK_EQ(store_last_pass(rig.store), 0);
+	close(socks[0]);
+	rig_exit(&rig);
+}
+
+UNIT_MAIN(T(initial_off), T(initial_lz4), T(initial_auto), T(initial_narrow), T(initial_wide), T(delta), T(delta_narrow),
+	  T(zeros_become_one_frame), T(checkpoint_and_resume), T(abort_frame))
