@@ -121,7 +121,8 @@ static int make_maps(struct cbt_disk *disk, u32 chunk_bytes, const char **why)
 		*why = "the bitmap would be too large; choose a larger chunk size";
 		return -EINVAL;
 	}
-	if (cbt_bitmap_init(&disk->map[0], chunks) || cbt_bitmap_init(&disk->map[1], chunks)) {
+	if (cbt_bitmap_init(&disk->map[0], chunks) || cbt_bitmap_init(&disk->map[1], chunks) ||
+	    cbt_bitmap_init(&disk->released, chunks)) {
 		*why = "not enough memory for the bitmaps; choose a larger chunk size";
 		return -ENOMEM;
 	}
@@ -157,6 +158,7 @@ void cbt_disk_destroy(struct cbt_disk *disk)
 	cancel_work_sync(&disk->distrusted);
 	cbt_bitmap_exit(&disk->map[0]);
 	cbt_bitmap_exit(&disk->map[1]);
+	cbt_bitmap_exit(&disk->released);
 	unpin_device(disk);
 	free_percpu(disk->stats);
 	kfree(disk);
@@ -164,7 +166,8 @@ void cbt_disk_destroy(struct cbt_disk *disk)
 
 u64 cbt_disk_memory(const struct cbt_disk *disk)
 {
-	return sizeof(*disk) + cbt_bitmap_memory(&disk->map[0]) + cbt_bitmap_memory(&disk->map[1]) +
+	/* Three bitmaps of one size. */
+	return sizeof(*disk) + 3 * cbt_bitmap_memory(&disk->map[0]) +
 	       num_possible_cpus() * sizeof(struct cbt_disk_stats);
 }
 

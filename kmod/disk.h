@@ -38,6 +38,9 @@ struct cbt_disk {
 	u32 id;
 	atomic_t untrusted;		/* CBT_UNTRUSTED_*; sticky, set in any context */
 	struct cbt_bitmap map[2];	/* by cbt_epoch.slot */
+	struct cbt_bitmap released;	/* chunks of the pass that were read already */
+	struct cbt_preserve *preserve;	/* of the pass under way; read with preemption off */
+	struct gendisk *image;		/* of the pass under way; group lock */
 	struct cbt_disk_stats __percpu *stats;
 	struct work_struct distrusted;	/* tells of it from task context */
 	char path[BLKCBT_PATH_LEN];

@@ -13,6 +13,8 @@ static DEFINE_IDR(groups);		/* groups_lock */
 static unsigned int nr_groups;		/* groups_lock */
 static u32 last_id;			/* groups_lock; ids are not used twice */
 static struct workqueue_struct *reclaim_queue;
+static atomic_t nr_alive = ATOMIC_INIT(0);	/* listed or not, until the memory is freed */
+static DECLARE_WAIT_QUEUE_HEAD(none_alive);
 
 /*
  * Writes that entered an epoch of the group may complete long after the group
@@ -33,6 +35,8 @@ static void reclaim(struct work_struct *work)
 	synchronize_rcu();
 	cbt_epochs_exit(&group->epochs);
 	kfree(group);
+	if (atomic_dec_and_test(&nr_alive))
+		wake_up(&none_alive);
 }
 
 static void release(struct kref *ref)
@@ -51,8 +55,7 @@ int cbt_groups_init(void)
 void cbt_groups_exit(void)
 {
 	WARN_ON(nr_groups);
-	/* Each reclaim re-queues itself until its last write has left. */
-	drain_workqueue(reclaim_queue);
+	wait_event(none_alive, !atomic_read(&nr_alive));
 	destroy_workqueue(reclaim_queue);
 	idr_destroy(&groups);
 }
@@ -67,6 +70,7 @@ static struct cbt_group *alloc_group(const char *name)
 		kfree(group);
 		return NULL;
 	}
+	atomic_inc(&nr_alive);
 	kref_init(&group->ref);
 	mutex_init(&group->lock);
 	INIT_LIST_HEAD(&group->disks);

@@ -23,12 +23,13 @@ enum cbt_pass_state {
 struct cbt_pass {
 	enum cbt_pass_state state;
 	u32 id;			/* of this pass, or of the last one */
-	u32 flags;		/* as begun: CBT_PASS_F_FULL */
+	u32 flags;		/* as begun: CBT_PASS_F_FULL, CBT_PASS_F_FUZZY */
 	u32 portid;		/* the netlink socket that it belongs to */
 	u64 cut_time_ns;
 	struct cbt_epoch *epoch;
 	struct delayed_work poll;	/* looks for the seal */
-	unsigned long cut_jiffies;
+	unsigned long begun_jiffies;
+	unsigned long cut_jiffies;	/* or of the last word on a seal that takes long */
 };
 
 struct cbt_group {
@@ -42,6 +43,7 @@ struct cbt_group {
 	bool gone;		/* removed; who finds it so lets go of it */
 	struct cbt_epochs epochs;
 	struct cbt_pass pass;
+	atomic64_t kept_bytes;	/* what the image's chunks take; preserve.c */
 	struct delayed_work reclaim;	/* frees it when the last write has left */
 };
 

@@ -3,8 +3,10 @@
 #include <linux/module.h>
 
 #include "group.h"
+#include "image.h"
 #include "netlink.h"
 #include "pass.h"
+#include "preserve.h"
 #include "tap.h"
 
 static int __init cbt_init(void)
@@ -17,9 +19,15 @@ static int __init cbt_init(void)
 	err = cbt_pass_init();
 	if (err)
 		goto err_groups;
-	err = cbt_tap_init();
+	err = cbt_preserve_init();
 	if (err)
 		goto err_pass;
+	err = cbt_image_init();
+	if (err)
+		goto err_preserve;
+	err = cbt_tap_init();
+	if (err)
+		goto err_image;
 	err = cbt_netlink_init();
 	if (err)
 		goto err_tap;
@@ -27,6 +35,10 @@ static int __init cbt_init(void)
 
 err_tap:
 	cbt_tap_exit();
+err_image:
+	cbt_image_exit();
+err_preserve:
+	cbt_preserve_exit();
 err_pass:
 	cbt_pass_exit();
 err_groups:
@@ -41,6 +53,8 @@ static void __exit cbt_exit(void)
 	cbt_pass_exit();
 	cbt_groups_exit();
 	cbt_tap_exit();
+	cbt_image_exit();
+	cbt_preserve_exit();
 }
 
 module_init(cbt_init);

@@ -53,6 +53,16 @@ static int fill_disk_head(struct sk_buff *skb, struct cbt_disk *disk)
 	return 0;
 }
 
+static int fill_image(struct sk_buff *skb, struct cbt_disk *disk)
+{
+	char path[DISK_NAME_LEN + sizeof("/dev/")];
+
+	if (!disk->image)
+		return 0;
+	snprintf(path, sizeof(path), "/dev/%s", disk->image->disk_name);
+	return nla_put_string(skb, CBT_A_DISK_IMAGE, path);
+}
+
 static int fill_disk(struct sk_buff *skb, struct cbt_disk *disk)
 {
 	struct cbt_pass_counts counts;
@@ -73,14 +83,14 @@ static int fill_disk(struct sk_buff *skb, struct cbt_disk *disk)
 	    nla_put_u64_64bit(skb, CBT_A_DISK_WRITES, stats.writes, CBT_A_DISK_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_WRITTEN, stats.bytes, CBT_A_DISK_PAD))
 		return -EMSGSIZE;
-	return 0;
+	return fill_image(skb, disk);
 }
 
 static int fill_pass(struct sk_buff *skb, struct cbt_group *group)
 {
 	struct cbt_pass *pass = &group->pass;
 	struct cbt_pass_counts counts;
-	u32 flags = pass->flags;
+	u32 flags = pass->flags & ~CBT_PASS_F_FUZZY;
 
 	cbt_pass_count(group, &counts);
 	if (pass->state == CBT_PASS_SEALED)
@@ -221,7 +231,7 @@ int blkcbt_nl_group_del_doit(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(group))
 		return PTR_ERR(group);
 	group->gone = true;
-	group->pass.state = CBT_PASS_NONE;
+	cbt_pass_cancel(group);
 	list_for_each_entry_safe(disk, next, &group->disks, entry)
 		drop_disk(group, disk);
 	mutex_unlock(&group->lock);
@@ -461,8 +471,8 @@ int blkcbt_nl_pass_begin_doit(struct sk_buff *skb, struct genl_info *info)
 	void *head;
 	int err;
 
-	if (flags & ~CBT_PASS_F_FULL)
-		return refuse(info, -EINVAL, "full is the only flag with which a pass can begin");
+	if (flags & ~(CBT_PASS_F_FULL | CBT_PASS_F_FUZZY))
+		return refuse(info, -EINVAL, "a pass can begin with the flags full and fuzzy only");
 	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
 	group = reply ? lock_group(info, info->attrs[CBT_A_PASS_GROUP]) : ERR_PTR(-ENOMEM);
 	if (IS_ERR(group)) {

@@ -4,12 +4,16 @@
 #include "debug.h"
 #include "disk.h"
 #include "group.h"
+#include "image.h"
 #include "pass.h"
+#include "preserve.h"
 
 /* How long the beginner itself waits for the seal before the poll takes over. */
 #define SEAL_INLINE	max(HZ / 100, 1)
 #define SEAL_POLL	max(HZ / 200, 1)
 #define SEAL_WARN	(30 * HZ)
+/* Writes that overlap the pass wait for the seal no longer than this. */
+#define HOLD_LIMIT	HZ
 
 void (*cbt_pass_on_sealed)(struct cbt_group *group);
 static struct workqueue_struct *seal_queue;
@@ -23,6 +27,99 @@ struct cbt_bitmap *cbt_pass_live_map(struct cbt_group *group, struct cbt_disk *d
 {
 	return &disk->map[group->epochs.live->slot];
 }
+
+/* --- preserving ---------------------------------------------------------- */
+
+/* No probe looks at them, nor at the bitmaps of released chunks, when this returns. */
+static void drop_preserves(struct cbt_group *group)
+{
+	struct cbt_preserve *dropped[CBT_GROUP_MAX_DISKS];
+	struct cbt_disk *disk;
+	unsigned int i = 0;
+
+	list_for_each_entry(disk, &group->disks, entry) {
+		if (disk->preserve)
+			dropped[i++] = disk->preserve;
+		WRITE_ONCE(disk->preserve, NULL);
+	}
+	if (!i)
+		return;
+	synchronize_rcu();
+	while (i--)
+		cbt_preserve_put(dropped[i]);
+	list_for_each_entry(disk, &group->disks, entry)
+		cbt_bitmap_clear(&disk->released);
+}
+
+static void end_images(struct cbt_group *group)
+{
+	struct cbt_disk *disk;
+
+	lockdep_assert_held(&group->lock);
+	list_for_each_entry(disk, &group->disks, entry) {
+		if (!disk->image)
+			continue;
+		cbt_preserve_end(disk->preserve);
+		cbt_image_destroy(disk->image);
+		disk->image = NULL;
+	}
+	drop_preserves(group);
+}
+
+static int begin_image(struct cbt_disk *disk, unsigned int slot)
+{
+	struct cbt_preserve *preserve = cbt_preserve_create(disk, slot);
+
+	if (IS_ERR(preserve))
+		return PTR_ERR(preserve);
+	disk->image = cbt_image_create(disk, preserve);
+	if (IS_ERR(disk->image)) {
+		int err = PTR_ERR(disk->image);
+
+		disk->image = NULL;
+		cbt_preserve_put(preserve);
+		return err;
+	}
+	/* Before the cut: whoever enters the new epoch sees it. */
+	smp_store_release(&disk->preserve, preserve);
+	return 0;
+}
+
+/* For the pass about to be cut. What cannot be had is done without: the pass is fuzzy then. */
+static void begin_images(struct cbt_group *group)
+{
+	struct cbt_disk *disk;
+	int err;
+
+	list_for_each_entry(disk, &group->disks, entry) {
+		err = begin_image(disk, group->epochs.live->slot);
+		if (err) {
+			pr_warn_ratelimited("%s: no image of it can be made (%d); the pass is fuzzy\n", disk->path, err);
+			end_images(group);
+			return;
+		}
+	}
+}
+
+static void images_sealed(struct cbt_group *group)
+{
+	struct cbt_disk *disk;
+
+	list_for_each_entry(disk, &group->disks, entry)
+		if (disk->preserve)
+			cbt_preserve_sealed(disk->preserve);
+}
+
+static void fail_images(struct cbt_group *group)
+{
+	struct cbt_disk *disk;
+
+	list_for_each_entry(disk, &group->disks, entry)
+		if (disk->preserve)
+			cbt_preserve_fail(disk->preserve);
+}
+
+/* --- the pass ------------------------------------------------------------ */
 
 static void merge_back(struct cbt_group *group)
 {
@@ -56,6 +153,7 @@ static bool advance(struct cbt_group *group)
 		return true;
 	}
 	pass->state = CBT_PASS_SEALED;
+	images_sealed(group);
 	if (cbt_pass_on_sealed)
 		cbt_pass_on_sealed(group);
 	return true;
@@ -68,6 +166,8 @@ static void poll(struct work_struct *work)
 
 	mutex_lock(&group->lock);
 	if (!group->gone && !advance(group)) {
+		if (time_after(jiffies, pass->begun_jiffies + HOLD_LIMIT))
+			fail_images(group);
 		if (time_after(jiffies, pass->cut_jiffies + SEAL_WARN)) {
 			pr_warn_ratelimited("group %s: writes have been in flight for 30 s since the cut of pass %u\n",
 					    group->name, pass->id);
@@ -180,9 +280,11 @@ int cbt_pass_begin(struct cbt_group *group, u32 flags, u32 portid, const char **
 
 	if (full)
 		trust_disks(group);
+	if (!(flags & CBT_PASS_F_FUZZY))
+		begin_images(group);
 	pass->epoch = cbt_epochs_cut(&group->epochs);
 	pass->cut_time_ns = ktime_get_real_ns();
-	pass->cut_jiffies = jiffies;
+	pass->cut_jiffies = pass->begun_jiffies = jiffies;
 	pass->state = CBT_PASS_SEALING;
 	pass->id++;
 	pass->flags = flags;
@@ -227,6 +329,7 @@ void cbt_pass_commit(struct cbt_group *group)
 	struct cbt_disk *disk;
 
 	lockdep_assert_held(&group->lock);
+	end_images(group);
 	list_for_each_entry(disk, &group->disks, entry)
 		cbt_bitmap_clear(cbt_pass_map(group, disk));
 	group->pass.state = CBT_PASS_NONE;
@@ -257,8 +360,17 @@ static void whole_chunks(const struct cbt_disk *disk, u64 offset, u64 length, u6
 int cbt_pass_release(struct cbt_group *group, struct cbt_disk *disk, u64 offset, u64 length,
 		     const char **why)
 {
+	u64 first, end;
+	int err;
+
 	lockdep_assert_held(&group->lock);
-	return check_range(disk, offset, length, why);
+	err = check_range(disk, offset, length, why);
+	if (err || !disk->preserve)
+		return err;
+	whole_chunks(disk, offset, length, &first, &end);
+	if (first < end)
+		cbt_preserve_release(disk->preserve, first, end);
+	return 0;
 }
 
 int cbt_pass_commit_range(struct cbt_group *group, struct cbt_disk *disk, u64 offset, u64 length,
@@ -280,10 +392,18 @@ int cbt_pass_commit_range(struct cbt_group *group, struct cbt_disk *disk, u64 of
 void cbt_pass_give_up(struct cbt_group *group)
 {
 	lockdep_assert_held(&group->lock);
+	end_images(group);
 	if (advance(group))
 		merge_back(group);
 	else
 		group->pass.state = CBT_PASS_ABANDONED;	/* the poll goes on */
+}
+
+void cbt_pass_cancel(struct cbt_group *group)
+{
+	lockdep_assert_held(&group->lock);
+	end_images(group);
+	group->pass.state = CBT_PASS_NONE;
 }
 
 void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk, struct cbt_pass_counts *counts)
@@ -296,6 +416,8 @@ void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk, struct 
 		return;
 	map = cbt_pass_map(group, disk);
 	counts->chunks = cbt_bitmap_count(map);
+	if (disk->preserve && !READ_ONCE(disk->preserve->torn))
+		return;
 	counts->overwritten = cbt_bitmap_count_common(map, cbt_pass_live_map(group, disk));
 }
 

@@ -43,6 +43,7 @@ int cbt_pass_find_sealed(struct cbt_group *group, u32 id, u32 portid, const char
 
 /* The pass is SEALED. */
 void cbt_pass_commit(struct cbt_group *group);
+/* The pass is SEALED. Chunks only partly inside the range stay what they are. */
 int cbt_pass_release(struct cbt_group *group, struct cbt_disk *disk, u64 offset, u64 length,
 		     const char **why);
 int cbt_pass_commit_range(struct cbt_group *group, struct cbt_disk *disk, u64 offset, u64 length,
@@ -50,9 +51,12 @@ int cbt_pass_commit_range(struct cbt_group *group, struct cbt_disk *disk, u64 of
 /* The pass is SEALING or SEALED. */
 void cbt_pass_give_up(struct cbt_group *group);
 
+/* Any state: ends the pass of a group that is going, with all it knows. */
+void cbt_pass_cancel(struct cbt_group *group);
+
 struct cbt_pass_counts {
 	u64 chunks;		/* in the map */
-	u64 overwritten;	/* of these, in the epoch under way, too */
+	u64 overwritten;	/* of these, in the epoch under way, too, and not preserved */
 };
 
 void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk, struct cbt_pass_counts *counts);

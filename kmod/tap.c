@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/blk-mq.h>
+#include <linux/blk-crypto.h>
 #include <linux/hashtable.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/tracepoint.h>
 
 #include "debug.h"
 #include "disk.h"
 #include "group.h"
+#include "preserve.h"
 #include "tap.h"
 
 #define TAP_HASH_BITS	8
@@ -17,7 +20,10 @@ struct cbt_write {
 	struct cbt_epoch *epoch;
 	bio_end_io_t *end_io;
 	void *private;
-	sector_t first, end;
+	struct block_device *bdev;	/* where it was going */
+	struct cbt_preserve *hold;	/* with a reference: it must wait there first; null: not */
+	sector_t first, end;		/* of the bio, in sectors of the gendisk */
+	sector_t disk_first, disk_end;	/* of the disk, likewise */
 };
 
 static DEFINE_HASHTABLE(taps, TAP_HASH_BITS);	/* RCU; changed under tap_lock */
@@ -67,6 +73,8 @@ static void write_end_io(struct bio *bio)
 	struct cbt_write *write = bio->bi_private;
 	struct cbt_epoch *epoch = write->epoch;
 
+	if (unlikely(write->hold))	/* it ended before it came to wait */
+		cbt_preserve_put(write->hold);
 	bio->bi_end_io = write->end_io;
 	bio->bi_private = write->private;
 	kmem_cache_free(write_cache, write);
@@ -91,47 +99,136 @@ static struct cbt_write *alloc_write(void)
 }
 
 /* Wraps @bio. Without memory the completion finds it unseen and says so (bio_complete()). */
-static void wrap(struct cbt_disk *disk, struct cbt_epoch *epoch, struct bio *bio)
+static struct cbt_write *wrap(struct cbt_disk *disk, struct cbt_epoch *epoch, struct bio *bio,
+			      struct block_device *bdev)
 {
 	struct cbt_write *write = alloc_write();
 
 	if (unlikely(!write)) {
 		cbt_disk_distrust(disk, CBT_UNTRUSTED_MEMORY);
 		cbt_epoch_leave(epoch);
-		return;
+		return NULL;
 	}
 	write->disk = disk;
 	write->epoch = epoch;
 	write->end_io = bio->bi_end_io;
 	write->private = bio->bi_private;
+	write->bdev = bdev;
+	write->hold = NULL;
 	write->first = bio->bi_iter.bi_sector;
 	write->end = bio_end_sector(bio);
+	write->disk_first = disk->first;
+	write->disk_end = disk->end;
 	bio->bi_end_io = write_end_io;
 	bio->bi_private = write;
+	return write;
 }
 
-/* May @bio, by the device that it was submitted to, reach the sectors of @disk? */
-static bool reaches(const struct cbt_disk *disk, const struct bio *bio)
+/* --- writes that must wait ----------------------------------------------- */
+
+/*
+ * A bio-based disk of ours, never added, that a bio is re-targeted to when it must wait: its
+ * submit_bio may sleep, which the probe may not.
+ */
+static struct gendisk *wait_disk;
+
+static struct cbt_write *next_hold(struct bio *bio)
 {
-	u8 partno = bdev_partno(bio->bi_bdev);
+	bio_end_io_t *end_io = bio->bi_end_io;
+	struct cbt_write *write = bio->bi_private;
+
+	for (; end_io == write_end_io; end_io = write->end_io, write = write->private)
+		if (write->hold)
+			return write;
+	return NULL;
+}
+
+/* Once for each tracked disk that has to keep something, then on to the device. */
+static void go_on(struct bio *bio)
+{
+	struct cbt_write *write = next_hold(bio);
+	struct cbt_preserve *hold;
+	sector_t first, end;
+
+	if (!write) {
+		submit_bio_noacct(bio);
+		return;
+	}
+	hold = write->hold;
+	write->hold = NULL;
+	first = max(write->first, write->disk_first) - write->disk_first;
+	end = min(write->end, write->disk_end) - write->disk_first;
+	cbt_preserve_hold(hold, bio, first, end, go_on);
+	cbt_preserve_put(hold);
+}
+
+static void wait_submit_bio(struct bio *bio)
+{
+	struct cbt_write *write = bio->bi_private;
+
+	/*
+	 * The pointer itself: bio_set_dev() would clear what submit_bio_noacct() has
+	 * already done, and BIO_TRACE_COMPLETION keeps the probe from seeing it twice.
+	 */
+	bio->bi_bdev = write->bdev;
+	if (bio->bi_opf & REQ_NOWAIT)
+		bio_wouldblock_error(bio);
+	else
+		go_on(bio);
+}
+
+static const struct block_device_operations wait_fops = {
+	.owner = THIS_MODULE,
+	.submit_bio = wait_submit_bio,
+};
+
+/* Sends @bio, wrapped as @write, to wait for @preserve. Preemption is off. */
+static void hold(struct cbt_preserve *preserve, struct cbt_write *write, struct bio *bio)
+{
+	/*
+	 * Without a context it cannot wait; encrypted in line, our disk would have it
+	 * encrypted in software. The past has to give way.
+	 */
+	if (!write || bio_has_crypt_ctx(bio)) {
+		cbt_preserve_fail(preserve);
+		return;
+	}
+	write->hold = cbt_preserve_get(preserve);
+	bio->bi_bdev = wait_disk->part0;
+	bio->bi_opf &= ~REQ_POLLED;
+}
+
+/* May a bio submitted to @bdev reach the sectors of @disk? */
+static bool reaches(const struct cbt_disk *disk, const struct block_device *bdev)
+{
+	u8 partno = bdev_partno(bdev);
 
 	return !disk->partno || !partno || partno == disk->partno;
 }
 
-static void note_write(struct cbt_disk *disk, struct bio *bio)
+static void note_write(struct cbt_disk *disk, struct bio *bio, struct block_device *bdev)
 {
 	sector_t first = max(bio->bi_iter.bi_sector, disk->first);
 	sector_t end = min(bio_end_sector(bio), disk->end);
+	struct cbt_preserve *preserve = NULL;
+	struct cbt_write *write;
 	struct cbt_epoch *epoch;
 
-	if (first >= end && !reaches(disk, bio))
+	if (first >= end && !reaches(disk, bdev))
 		return;
 	epoch = cbt_epoch_enter(&disk->group->epochs);
-	if (first < end)
+	if (first < end) {
 		cbt_disk_mark(disk, epoch->slot, first, end);
+		smp_mb__after_atomic();	/* the mark before the look; pairs with itself, see preserve.h */
+		preserve = READ_ONCE(disk->preserve);
+	}
 	if (!disk->partno && bio_end_sector(bio) > disk->end)
 		cbt_disk_distrust(disk, CBT_UNTRUSTED_RESIZED);
-	wrap(disk, epoch, bio);
+	if (unlikely(preserve) && !cbt_preserve_must_hold(preserve, disk, epoch, first, end))
+		preserve = NULL;
+	write = wrap(disk, epoch, bio, bdev);
+	if (unlikely(preserve))
+		hold(preserve, write, bio);
 }
 
 /* Writes, discards and zeroing name the sectors that they change; nothing else here does. */
@@ -155,7 +252,8 @@ static bool range_known(const struct bio *bio)
 /* Tracepoint block_bio_queue. Preemption is off. */
 static void bio_queue(void *data, struct bio *bio)
 {
-	struct gendisk *gd = bio->bi_bdev->bd_disk;
+	struct block_device *bdev = bio->bi_bdev;	/* hold() changes it */
+	struct gendisk *gd = bdev->bd_disk;
 	struct cbt_disk *disk;
 
 	if (!op_is_write(bio_op(bio)))
@@ -164,7 +262,7 @@ static void bio_queue(void *data, struct bio *bio)
 		if (unlikely(!range_known(bio)))
 			cbt_disk_distrust(disk, CBT_UNTRUSTED_UNKNOWN_WRITE);
 		else if (bio_sectors(bio))
-			note_write(disk, bio);
+			note_write(disk, bio, bdev);
 	}
 }
 
@@ -216,7 +314,7 @@ static void bio_complete(void *data, struct request_queue *q, struct bio *bio)
 	if (!op_is_write(bio_op(bio)))
 		return;
 	for_each_tap(disk, gd) {
-		if (!reaches(disk, bio) || seen_by(disk, bio) || seen_as_part(disk, bio))
+		if (!reaches(disk, bio->bi_bdev) || seen_by(disk, bio) || seen_as_part(disk, bio))
 			continue;
 		/* An empty flush changes nothing and goes unwrapped; by now every bi_size is 0. */
 		if (bio_op(bio) == REQ_OP_WRITE && !bio->bi_io_vec)
@@ -339,8 +437,16 @@ int cbt_tap_init(void)
 		}
 	}
 	learn_chain_end_io();
+	wait_disk = cbt_compat_alloc_disk(SECTOR_SIZE);
+	if (IS_ERR(wait_disk))
+		return PTR_ERR(wait_disk);
+	wait_disk->fops = &wait_fops;
+	cbt_compat_take_bios(wait_disk);
 	write_cache = KMEM_CACHE(cbt_write, 0);
-	return write_cache ? 0 : -ENOMEM;
+	if (write_cache)
+		return 0;
+	put_disk(wait_disk);
+	return -ENOMEM;
 }
 
 void cbt_tap_exit(void)
@@ -353,4 +459,5 @@ void cbt_tap_exit(void)
 	 */
 	synchronize_rcu_tasks();
 	kmem_cache_destroy(write_cache);
+	put_disk(wait_disk);
 }

@@ -57,6 +57,45 @@ static inline void cbt_compat_bdev_close(void *handle)
 }
 #endif
 
+/* 6.9: a bio-based disk takes its limits at allocation. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define cbt_compat_alloc_disk(block_bytes)						\
+({											\
+	struct gendisk *disk_ = blk_alloc_disk(NUMA_NO_NODE);				\
+											\
+	if (disk_) {									\
+		blk_queue_logical_block_size(disk_->queue, (block_bytes));		\
+		blk_queue_flag_set(QUEUE_FLAG_NOWAIT, disk_->queue);			\
+	}										\
+	disk_ ?: ERR_PTR(-ENOMEM);							\
+})
+#else
+#define cbt_compat_alloc_disk(block_bytes)						\
+({											\
+	struct queue_limits lim_ = {							\
+		.logical_block_size = (block_bytes),					\
+		.features = BLK_FEAT_NOWAIT,						\
+	};										\
+											\
+	blk_alloc_disk(&lim_, NUMA_NO_NODE);						\
+})
+#endif
+
+/*
+ * 6.11: a bio-based disk is known by a flag of its block device, which add_disk() sets; the
+ * disk that held bios go to is never added.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+static inline void cbt_compat_take_bios(struct gendisk *disk)
+{
+}
+#else
+static inline void cbt_compat_take_bios(struct gendisk *disk)
+{
+	bdev_set_flag(disk->part0, BD_HAS_SUBMIT_BIO);
+}
+#endif
+
 /* 6.10: the partition number is read through bdev_partno(). */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
 static inline u8 bdev_partno(const struct block_device *bdev)

@@ -19,9 +19,9 @@
  *   chunk back.
  * @CBT_PASS_F_SEALED: Every write of the epoch has completed and the map is
  *   final. Reported only.
- * @CBT_PASS_F_FUZZY: Chunks of the map were written again since the cut and
- *   were not preserved, so what is read there may be newer than the cut.
- *   Reported only.
+ * @CBT_PASS_F_FUZZY: Given: do without images, nothing is preserved. Reported:
+ *   chunks of the map were written again since the cut and not preserved, so
+ *   that what is read may be newer than the cut.
  */
 enum blkcbt_pass_flag {
 	CBT_PASS_F_FULL = 1,

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/highmem.h>
+#include <linux/mempool.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "disk.h"
+#include "group.h"
+#include "preserve.h"
+
+/* Kept chunks of one group at a time. */
+#define BUDGET_BYTES	(64LL << 20)
+#define HELD_RESERVE	64
+#define HELD_AT_ONCE	32
+/* Memory for the past must not be squeezed out of the present. */
+#define GFP_KEEP	(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN)
+
+enum kept_state { KEPT_READING, KEPT_READY, KEPT_FAILED };
+
+/* One chunk as it stood at the cut. */
+struct kept {
+	refcount_t ref;
+	enum kept_state state;
+	wait_queue_head_t ready;
+	unsigned int nr_pages;
+	struct rcu_head rcu;
+	struct page *pages[];
+};
+
+/* One write that waits. */
+struct held {
+	struct work_struct work;
+	struct list_head entry;
+	struct cbt_preserve *preserve;
+	struct bio *bio;
+	sector_t first, end;
+	void (*go_on)(struct bio *bio);
+};
+
+static struct workqueue_struct *hold_queue;
+static struct workqueue_struct *free_queue;
+static mempool_t *held_pool;
+
+int cbt_preserve_init(void)
+{
+	hold_queue = alloc_workqueue("blkcbt_hold", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_HIGHPRI, HELD_AT_ONCE);
+	free_queue = alloc_workqueue("blkcbt_free", WQ_UNBOUND, 0);
+	held_pool = mempool_create_kmalloc_pool(HELD_RESERVE, sizeof(struct held));
+	if (hold_queue && free_queue && held_pool)
+		return 0;
+	cbt_preserve_exit();
+	return -ENOMEM;
+}
+
+void cbt_preserve_exit(void)
+{
+	if (hold_queue)
+		destroy_workqueue(hold_queue);
+	if (free_queue)
+		destroy_workqueue(free_queue);
+	mempool_destroy(held_pool);
+	rcu_barrier();	/* kept chunks on their way out */
+}
+
+/* --- kept chunks --------------------------------------------------------- */
+
+static void free_kept(struct kept *kept)
+{
+	unsigned int i;
+
+	for (i = 0; i < kept->nr_pages; i++)
+		if (kept->pages[i])
+			__free_page(kept->pages[i]);
+	kfree(kept);
+}
+
+static void free_kept_rcu(struct rcu_head *rcu)
+{
+	free_kept(container_of(rcu, struct kept, rcu));
+}
+
+static void put_kept(struct cbt_preserve *preserve, struct kept *kept)
+{
+	if (!refcount_dec_and_test(&kept->ref))
+		return;
+	atomic64_sub((s64)kept->nr_pages << PAGE_SHIFT, &preserve->group->kept_bytes);
+	call_rcu(&kept->rcu, free_kept_rcu);
+}
+
+/* With a reference for the caller, charged to the group; null when over the budget or without memory. */
+static struct kept *alloc_kept(struct cbt_preserve *preserve)
+{
+	unsigned int nr = max(1, 1 << (preserve->chunk_shift + SECTOR_SHIFT) >> PAGE_SHIFT), i;
+	s64 bytes = (s64)nr << PAGE_SHIFT;
+	struct kept *kept;
+
+	if (atomic64_add_return(bytes, &preserve->group->kept_bytes) > BUDGET_BYTES)
+		goto err_charge;
+	kept = kzalloc(struct_size(kept, pages, nr), GFP_KEEP);
+	if (!kept)
+		goto err_charge;
+	refcount_set(&kept->ref, 1);
+	init_waitqueue_head(&kept->ready);
+	kept->nr_pages = nr;
+	for (i = 0; i < nr; i++) {
+		kept->pages[i] = alloc_page(GFP_KEEP);
+		if (!kept->pages[i])
+			goto err_kept;
+	}
+	return kept;
+
+err_kept:
+	free_kept(kept);
+err_charge:
+	atomic64_sub(bytes, &preserve->group->kept_bytes);
+	return NULL;
+}
+
+/* Reads chunk @chunk of the device as it stands now. */
+static int read_chunk(struct cbt_preserve *preserve, struct kept *kept, u64 chunk)
+{
+	sector_t sector = chunk << preserve->chunk_shift;
+	unsigned int left = min_t(sector_t, 1 << preserve->chunk_shift, preserve->sectors - sector) << SECTOR_SHIFT;
+	struct bio *bio = bio_alloc(preserve->origin, kept->nr_pages, REQ_OP_READ | REQ_SYNC, GFP_NOIO);
+	unsigned int i, len;
+	int err;
+
+	bio->bi_iter.bi_sector = sector;
+	for (i = 0; left; i++, left -= len) {
+		len = min_t(unsigned int, left, PAGE_SIZE);
+		__bio_add_page(bio, kept->pages[i], len, 0);
+	}
+	err = submit_bio_wait(bio);
+	bio_put(bio);
+	return err;
+}
+
+/* --- life ---------------------------------------------------------------- */
+
+static void free_preserve(struct work_struct *work)
+{
+	struct cbt_preserve *preserve = container_of(work, struct cbt_preserve, free_work);
+	struct kept *kept;
+	unsigned long chunk;
+
+	xa_for_each(&preserve->kept, chunk, kept)
+		put_kept(preserve, kept);
+	xa_destroy(&preserve->kept);
+	cbt_compat_bdev_close(preserve->origin_handle);
+	cbt_group_put(preserve->group);
+	kfree(preserve);
+}
+
+struct cbt_preserve *cbt_preserve_create(struct cbt_disk *disk, unsigned int slot)
+{
+	struct cbt_preserve *preserve = kzalloc(sizeof(*preserve), GFP_KERNEL);
+	int err;
+
+	if (!preserve)
+		return ERR_PTR(-ENOMEM);
+	preserve->origin_handle = cbt_compat_bdev_open(disk->dev, &preserve->origin);
+	if (IS_ERR(preserve->origin_handle)) {
+		err = PTR_ERR(preserve->origin_handle);
+		kfree(preserve);
+		return ERR_PTR(err);
+	}
+	kref_init(&preserve->ref);
+	INIT_WORK(&preserve->free_work, free_preserve);
+	kref_get(&disk->group->ref);
+	preserve->group = disk->group;
+	preserve->disk = disk;
+	preserve->slot = slot;
+	preserve->chunk_shift = disk->chunk_shift;
+	preserve->sectors = disk->end - disk->first;
+	xa_init(&preserve->kept);
+	init_rwsem(&preserve->gate);
+	spin_lock_init(&preserve->lock);
+	INIT_LIST_HEAD(&preserve->parked);
+	return preserve;
+}
+
+struct cbt_preserve *cbt_preserve_get(struct cbt_preserve *preserve)
+{
+	kref_get(&preserve->ref);
+	return preserve;
+}
+
+static void release(struct kref *ref)
+{
+	struct cbt_preserve *preserve = container_of(ref, struct cbt_preserve, ref);
+
+	queue_work(free_queue, &preserve->free_work);
+}
+
+void cbt_preserve_put(struct cbt_preserve *preserve)
+{
+	kref_put(&preserve->ref, release);
+}
+
+static void unpark(struct cbt_preserve *preserve)
+{
+	struct held *held, *next;
+	LIST_HEAD(parked);
+	unsigned long flags;
+
+	spin_lock_irqsave(&preserve->lock, flags);
+	preserve->sealed = true;
+	list_splice_init(&preserve->parked, &parked);
+	spin_unlock_irqrestore(&preserve->lock, flags);
+	list_for_each_entry_safe(held, next, &parked, entry)
+		queue_work(hold_queue, &held->work);
+}
+
+void cbt_preserve_sealed(struct cbt_preserve *preserve)
+{
+	unpark(preserve);
+}
+
+void cbt_preserve_fail(struct cbt_preserve *preserve)
+{
+	/* Torn first: whoever goes on because it is off has been told of. */
+	WRITE_ONCE(preserve->torn, true);
+	smp_store_release(&preserve->off, true);
+	unpark(preserve);
+}
+
+void cbt_preserve_end(struct cbt_preserve *preserve)
+{
+	down_write(&preserve->gate);
+	WRITE_ONCE(preserve->off, true);
+	preserve->disk = NULL;
+	up_write(&preserve->gate);
+	unpark(preserve);
+}
+
+void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end)
+{
+	struct kept *kept;
+	unsigned long chunk;
+
+	cbt_bitmap_set(&preserve->disk->released, first, end - first);
+	xa_for_each_range(&preserve->kept, chunk, kept, first, end - 1) {
+		xa_erase(&preserve->kept, chunk);
+		put_kept(preserve, kept);
+	}
+}
+
+/* --- holding ------------------------------------------------------------- */
+
+/* Is any chunk of the range in the pass and still to be read? */
+static bool wanted(const struct cbt_preserve *preserve, const struct cbt_disk *disk, u64 first, u64 end)
+{
+	const struct cbt_bitmap *map = &disk->map[preserve->slot];
+	u64 at, count;
+
+	while (first < end && cbt_bitmap_next_run(map, first, &at, &count) && at < end) {
+		for (first = at; first < min(at + count, end); first++)
+			if (!cbt_bitmap_test(&disk->released, first))
+				return true;
+	}
+	return false;
+}
+
+static bool marked_within(const struct cbt_bitmap *map, u64 first, u64 end)
+{
+	u64 at, count;
+
+	return cbt_bitmap_next_run(map, first, &at, &count) && at < end;
+}
+
+bool cbt_preserve_must_hold(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
+			    sector_t first, sector_t end)
+{
+	u64 from = (first - disk->first) >> disk->chunk_shift;
+	u64 until = ((end - 1 - disk->first) >> disk->chunk_shift) + 1;
+
+	if (smp_load_acquire(&preserve->off))
+		return false;
+	if (epoch->slot != preserve->slot)
+		return wanted(preserve, disk, from, until);
+	/* A write of the pass itself. Has one of after the cut passed it by before it had marked? */
+	if (READ_ONCE(disk->group->epochs.live) != epoch &&
+	    marked_within(&disk->map[!preserve->slot], from, until))
+		WRITE_ONCE(preserve->torn, true);
+	return false;
+}
+
+/* What is kept of @chunk already, with a reference; null: nothing. */
+static struct kept *find_kept(struct cbt_preserve *preserve, u64 chunk)
+{
+	struct kept *kept;
+
+	rcu_read_lock();
+	kept = xa_load(&preserve->kept, chunk);
+	if (kept && !refcount_inc_not_zero(&kept->ref))
+		kept = NULL;
+	rcu_read_unlock();
+	return kept;
+}
+
+/*
+ * Makes the one entry of @chunk: whoever gets it in reads the chunk, everyone else
+ * waits for that. Null: someone else was first (0) or there is no memory (-ENOMEM).
+ */
+static struct kept *insert_kept(struct cbt_preserve *preserve, u64 chunk, int *err)
+{
+	struct kept *kept = alloc_kept(preserve);
+	void *old;
+
+	*err = -ENOMEM;
+	if (!kept)
+		return NULL;
+	refcount_inc(&kept->ref);	/* the array's */
+	old = xa_cmpxchg(&preserve->kept, chunk, NULL, kept, GFP_KEEP);
+	if (!old)
+		return kept;
+	put_kept(preserve, kept);
+	put_kept(preserve, kept);
+	if (!xa_is_err(old))
+		*err = 0;
+	return NULL;
+}
+
+/*
+ * Finds or makes what is kept of @chunk. *mine: the caller has to fill it. Null:
+ * there is nothing to keep, or preserving has ended.
+ */
+static struct kept *claim(struct cbt_preserve *preserve, u64 chunk, bool *mine)
+{
+	struct kept *kept = NULL;
+	int err = 0;
+
+	*mine = false;
+	down_read(&preserve->gate);
+	while (!kept && !err && !READ_ONCE(preserve->off) &&
+	       wanted(preserve, preserve->disk, chunk, chunk + 1)) {
+		kept = find_kept(preserve, chunk);
+		if (kept)
+			break;
+		kept = insert_kept(preserve, chunk, &err);
+		*mine = kept;
+	}
+	up_read(&preserve->gate);
+	if (!kept && err)
+		cbt_preserve_fail(preserve);
+	return kept;
+}
+
+static void fill(struct cbt_preserve *preserve, struct kept *kept, u64 chunk)
+{
+	bool failed = read_chunk(preserve, kept, chunk);
+
+	if (failed)
+		cbt_preserve_fail(preserve);
+	/* The contents before the state; pairs with cbt_preserve_patch(). */
+	smp_store_release(&kept->state, failed ? KEPT_FAILED : KEPT_READY);
+	wake_up_all(&kept->ready);
+}
+
+static void keep_chunk(struct cbt_preserve *preserve, u64 chunk)
+{
+	struct kept *kept;
+	bool mine;
+
+	kept = claim(preserve, chunk, &mine);
+	if (!kept)
+		return;
+	if (mine)
+		fill(preserve, kept, chunk);
+	else
+		wait_event(kept->ready, smp_load_acquire(&kept->state) != KEPT_READING);
+	put_kept(preserve, kept);
+}
+
+static void see_to(struct work_struct *work)
+{
+	struct held *held = container_of(work, struct held, work);
+	struct cbt_preserve *preserve = held->preserve;
+	void (*go_on)(struct bio *bio) = held->go_on;
+	struct bio *bio = held->bio;
+	u64 chunk, last = (held->end - 1) >> preserve->chunk_shift;
+
+	for (chunk = held->first >> preserve->chunk_shift; chunk <= last; chunk++) {
+		if (READ_ONCE(preserve->off))
+			break;
+		keep_chunk(preserve, chunk);
+		cond_resched();
+	}
+	mempool_free(held, held_pool);
+	cbt_preserve_put(preserve);
+	go_on(bio);
+}
+
+void cbt_preserve_hold(struct cbt_preserve *preserve, struct bio *bio, sector_t first, sector_t end,
+		       void (*go_on)(struct bio *bio))
+{
+	struct held *held = mempool_alloc(held_pool, GFP_NOIO);
+	unsigned long flags;
+	bool parked = false;
+
+	INIT_WORK(&held->work, see_to);
+	held->preserve = cbt_preserve_get(preserve);
+	held->bio = bio;
+	held->first = first;
+	held->end = end;
+	held->go_on = go_on;
+	spin_lock_irqsave(&preserve->lock, flags);
+	if (!preserve->sealed) {
+		list_add_tail(&held->entry, &preserve->parked);
+		parked = true;
+	}
+	spin_unlock_irqrestore(&preserve->lock, flags);
+	if (!parked)
+		queue_work(hold_queue, &held->work);
+}
+
+/* --- reading ------------------------------------------------------------- */
+
+/* Copies @len bytes from byte @offset of the kept chunk. */
+static void copy_kept(char *to, const struct kept *kept, unsigned int offset, unsigned int len)
+{
+	unsigned int step;
+
+	for (; len; len -= step, to += step, offset += step) {
+		step = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(offset));
+		memcpy_from_page(to, kept->pages[offset >> PAGE_SHIFT], offset_in_page(offset), step);
+	}
+}
+
+static void patch_segment(struct cbt_preserve *preserve, struct bio_vec *bv, sector_t sector)
+{
+	unsigned int chunk_bytes = 1 << (preserve->chunk_shift + SECTOR_SHIFT);
+	u64 at = (u64)sector << SECTOR_SHIFT;
+	char *to = bvec_kmap_local(bv);
+	unsigned int done, step, offset;
+	struct kept *kept;
+
+	for (done = 0; done < bv->bv_len; done += step, at += step) {
+		offset = at & (chunk_bytes - 1);
+		step = min_t(unsigned int, bv->bv_len - done, chunk_bytes - offset);
+		kept = xa_load(&preserve->kept, at >> (preserve->chunk_shift + SECTOR_SHIFT));
+		if (kept && smp_load_acquire(&kept->state) == KEPT_READY)
+			copy_kept(to + done, kept, offset, step);
+	}
+	kunmap_local(to);
+}
+
+void cbt_preserve_patch(struct cbt_preserve *preserve, struct bio *bio, struct bvec_iter iter,
+			sector_t sector)
+{
+	struct bvec_iter at;
+	struct bio_vec bv;
+
+	if (xa_empty(&preserve->kept))
+		return;
+	rcu_read_lock();
+	__bio_for_each_segment(bv, bio, at, iter) {
+		patch_segment(preserve, &bv, sector);
+		sector += bv.bv_len >> SECTOR_SHIFT;
+	}
+	rcu_read_unlock();
+}
