@@ -193,10 +193,19 @@ static int wait_sealed(struct pass *p, struct err *e)
 static int cut(struct pass *p, struct err *e)
 {
 	int rc = p->plan.full ? record_full(p, e) : 0;
+	uint32_t flags = 0;
 
 	if (rc)
 		return rc;
-	rc = cbt_pass_begin(p->cbt, p->track.group, p->plan.full ? CBT_PASS_F_FULL : 0, &p->info);
+	/*
+	 * A pass over a whole disk takes long and would have the kernel keep what is written
+	 * meanwhile; the pass behind it makes the point.
+	 */
+	if (p->plan.full)
+		flags = CBT_PASS_F_FULL | CBT_PASS_F_FUZZY;
+	else if (p->plan.kind == WIRE_PASS_INITIAL)
+		flags = CBT_PASS_F_FUZZY;
+	rc = cbt_pass_begin(p->cbt, p->track.group, flags, &p->info);
 	if (rc == -ESTALE) {
 		/* Became untrusted since it was looked at. */
 		rc = track_get(p->cbt, &p->state, &p->track, e);
