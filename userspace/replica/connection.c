@@ -303,7 +303,10 @@ static void end_session(struct connection *c, int r, const struct err *e)
 {
 	if (r == -ENOTCONN)
 		return;
-	log_warn("%s: %s", c->vm[0] ? c->vm : "a connection", e->text);
+	if (r == -ECANCELED || r == -ESHUTDOWN)
+		log_info("%s: the connection ends, since the replica stops or the primary has connected anew", c->vm);
+	else
+		log_warn("%s: %s", c->vm[0] ? c->vm : "a connection", e->text);
 	session_send_error(c->sock, e);
 }
 
