@@ -145,6 +145,21 @@ TEST(every_truncation_is_refused)
 	free(text);
 }
 
+TEST(what_follows_is_refused)
+{
+	static const char *const tails[] = { "x", "}", "{}", "\"\"" };
+	struct state state = sample(), out;
+	char *text = state_encode(&state), *longer;
+
+	for (unsigned int i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+		if (asprintf(&longer, "%s%s", text, tails[i]) < 0)
+			abort();
+		CHECK_EQ(state_decode(longer, &out, NULL), -EUCLEAN);
+		free(longer);
+	}
+	free(text);
+}
+
 /* A flipped bit may make another name or number; it must never crash or leave bounds. */
 TEST(every_flipped_bit_is_survived)
 {
@@ -269,5 +284,6 @@ TEST(tear_down)
 }
 
 UNIT_MAIN(T(set_up), T(round_trip), T(file_round_trip), T(bounds), T(every_truncation_is_refused),
+	  T(what_follows_is_refused),
 	  T(every_flipped_bit_is_survived), T(damaged_file_is_left_alone), T(file_of_another_vm_is_refused),
 	  T(failed_save_changes_nothing), T(list_takes_state_files_only), T(tear_down))

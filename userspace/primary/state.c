@@ -227,8 +227,8 @@ int state_decode(const char *text, struct state *state, struct err *e)
 	if (!tokener)
 		return err_sys(e, -ENOMEM, "cannot read the state");
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-	/* With its NUL, so that the text must end where the object ends. */
-	d.o = json_tokener_parse_ex(tokener, text, strlen(text) + 1);
+	/* Strict: nothing may follow the object. */
+	d.o = json_tokener_parse_ex(tokener, text, strlen(text));
 	if (!d.o || json_object_get_type(d.o) != json_type_object)
 		d.rc = err_set(e, -EUCLEAN, "it is not a JSON object (%s)",
 			       json_tokener_error_desc(json_tokener_get_error(tokener)));
