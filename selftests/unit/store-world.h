@@ -156,6 +156,7 @@ static inline int world_write(struct store_pass *pass, const struct world_op *op
 	while (done < op->length) {
 		struct store_place place;
 		uint8_t *buf;
+		ssize_t got;
 
 		ret = store_pass_place(pass, op->disk, op->offset + done, op->length - done, &place, e);
 		if (ret)
@@ -163,10 +164,10 @@ static inline int world_write(struct store_pass *pass, const struct world_op *op
 		buf = aligned_alloc(4096, (place.length + 4095) / 4096 * 4096);
 		for (uint32_t i = 0; i < place.length; i++)
 			buf[i] = done + i < op->length ? world_byte(op, op->offset + done + i) : 0;
-		ret = pwrite(place.fd, buf, place.length, place.file_offset) == place.length ? 0 : -errno;
+		got = pwrite(place.fd, buf, place.length, place.file_offset);
 		free(buf);
-		if (ret)
-			return err_sys(e, ret, "cannot write");
+		if (got != place.length)
+			return err_sys(e, got < 0 ? -errno : -ENOSPC, "cannot write");
 		done += place.length;
 	}
 	return 0;
