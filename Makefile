@@ -2,7 +2,8 @@
 #
 # make            the module for the installed kernel headers, and all of userspace
 # make demo       installs what it needs, builds, replicates a disk in use: see README.md
-# make check      installs what it needs, builds, runs all tests
+# make check      installs what it needs, builds, runs all tests; check-unit, check-kmod,
+#                 check-guest, check-e2e and check-meta run one group (selftests/run)
 # make lint       installs what it needs, runs the static checks
 # make install    DESTDIR and PREFIX as usual
 # make help       all targets
@@ -83,6 +84,42 @@ unit:
 
 .PHONY: unit-programs
 unit-programs: $(UNIT_TESTS)
+
+# Programs that test the module in guests, with the harness of the kernel's own tests.
+RIG         = $(call OBJ,$(wildcard selftests/kmod/rig*.c))
+KMOD_TESTS := $(patsubst %.c,$(BUILD)/%,$(filter-out selftests/kmod/rig%,$(wildcard selftests/kmod/*.c)))
+KSELFTEST   = $(BUILD)/kselftest/kselftest_harness.h
+
+.PHONY: kmod-tests
+kmod-tests: $(KMOD_TESTS)
+
+$(KSELFTEST):
+	@mkdir -p $(@D)
+	tar -xJf $(lastword $(sort $(wildcard /usr/src/linux-source-*.tar.xz))) -C $(@D) --strip-components=4 \
+		--wildcards --occurrence=1 '*/tools/testing/selftests/kselftest.h' \
+		'*/tools/testing/selftests/kselftest_harness.h'
+	@touch $@
+
+$(BUILD)/selftests/kmod/%.o: CPPFLAGS += -isystem $(BUILD)/kselftest
+# What the harness makes has no prototypes, and compares what it is given.
+$(BUILD)/selftests/kmod/%.o: WARN += -Wno-missing-prototypes -Wno-sign-compare
+$(KMOD_TESTS:=.o): | $(KSELFTEST)
+
+$(KMOD_TESTS): %: %.o $(RIG) $(BUILD)/libparts.a
+	$(CC) $(CFLAGS) -pie -o $@ $< $(RIG) $(BUILD)/libparts.a $(PKG_LIBS)
+
+# Tests: one runner, whose last line is "N passed, N failed".
+CHECKS = unit kmod guest e2e meta
+.PHONY: $(CHECKS:%=check-%) check-build
+check-build: deps-build
+	@tools/install-deps guest test
+	@$(MAKE) --no-print-directory programs unit kmod-tests
+
+check: check-build
+	@selftests/run all
+
+$(CHECKS:%=check-%): check-%: check-build
+	@selftests/run $*
 
 $(BUILD)/unit/%: $(BUILD)/selftests/unit/%.o $(BUILD)/libparts.a
 	@mkdir -p $(@D)
