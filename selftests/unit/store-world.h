@@ -12,6 +12,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
@@ -80,12 +81,17 @@ static inline void world_init(struct world *w, const char *parent, unsigned int 
 	}
 }
 
+static inline int world_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return remove(path);
+}
+
 static inline void world_exit(struct world *w)
 {
 	for (unsigned int i = 0; i < WORLD_PASSES; i++)
 		for (unsigned int j = 0; j < w->spec.disk_count; j++)
 			free(w->shows[i][j]);
-	world_run("rm -rf '%s'", w->root);
+	CHECK(!nftw(w->root, world_remove_one, 16, FTW_DEPTH | FTW_PHYS));
 }
 
 /* What a pass does to a range of a disk. */
