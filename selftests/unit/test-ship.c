@@ -221,12 +221,30 @@ static void on_reads_done(void *arg)
 	((struct told *)arg)->reads_done++;
 }
 
+/* What the replica says is durable must be in its file. */
+static bool range_arrived(const struct rig *rig, unsigned int disk, uint64_t from, uint64_t to)
+{
+	uint8_t *there = malloc(to - from);
+	char path[192];
+	bool same;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s/disk%u/base.raw", rig->root, RIG_VM, disk);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	same = fd >= 0 && pread(fd, there, to - from, from) == (ssize_t)(to - from) &&
+	       !memcmp(there, rig->disks[disk].model + from, to - from);
+	close(fd);
+	free(there);
+	return same;
+}
+
 static void on_checkpoint(void *arg, unsigned int disk, uint64_t offset)
 {
 	struct told *told = arg;
 	const uint64_t one = 1;
 
 	CHECK(offset > told->durable[disk]);
+	CHECK(range_arrived(told->rig, disk, told->durable[disk], offset));
 	told->durable[disk] = offset;
 	if (++told->checkpoints == told->cancel_after)
 		CHECK_EQ(write(told->cancel_fd, &one, sizeof(one)), sizeof(one));
@@ -243,8 +261,10 @@ static void tell(struct ship_spec *spec, struct told *told)
 /* An initial pass is cut off after a few checkpoints and goes on from there, with a gap before. */
 TEST(checkpoint_and_resume)
 {
-	struct told told = { .cancel_fd = eventfd(0, EFD_CLOEXEC), .cancel_after = 3 }, again = { .cancel_fd = -1 };
-	struct rig_receiver rx = { 0 };
+	struct told told = { .cancel_fd = eventfd(0, EFD_CLOEXEC), .cancel_after = 9 };
+	struct told again = { .cancel_fd = -1 };
+	/* One write at a time: what comes before a CHECKPOINT is still waiting when it is read. */
+	struct rig_receiver rx = { .options = { .depth = 1 } };
 	struct ship_disk disks[RIG_MAX_DISKS];
 	struct ship_progress progress;
 	struct ship_spec spec;
@@ -253,6 +273,7 @@ TEST(checkpoint_and_resume)
 	struct rig rig;
 	int socks[2];
 
+	told.rig = again.rig = &rig;
 	rig_init(&rig);
 	rig_add_disk(&rig, 1 << 20, 4096, 5);
 	rig_add_disk(&rig, 96 << 20, 64 << 10, 6);	/* more than the sockets and both pools hold */
@@ -270,7 +291,7 @@ TEST(checkpoint_and_resume)
 	close(socks[0]);
 	pthread_join(rx.thread, NULL);
 	CHECK_EQ(rx.result, -ECONNRESET);
-	CHECK(told.checkpoints >= 3);
+	CHECK(told.checkpoints >= 9);
 	CHECK_EQ(store_initial(rig.store), STORE_INITIAL_RECEIVING);
 	rig_free_extents(&rig, disks);
 	spec = rig_spec(&rig, disks, &progress);
@@ -280,6 +301,7 @@ TEST(checkpoint_and_resume)
 		CHECK(store_initial_durable(rig.store, i) >= durable);
 		if (durable < size)
 			extent_list_append(&disks[i].extents, durable, size - durable);
+		again.durable[i] = durable;
 		left += size - durable;
 	}
 	spec.initial = true;

@@ -43,7 +43,7 @@ static void change_field(struct wire_header *h)
 	switch (below(8)) {
 	case 0: h->type = below(18); break;
 	case 1: h->flags ^= 1 << below(16); break;
-	case 2: h->disk = odd_value(); break;
+	case 2: h->disk = below(2) ? below(4) : odd_value(); break;
 	case 3: h->offset = odd_value(); break;
 	case 4: h->raw_bytes = odd_value(); break;
 	case 5: h->sequence = odd_value(); break;
