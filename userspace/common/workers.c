@@ -80,7 +80,8 @@ static void *serve(void *arg)
 
 int workers_create(struct workers **out, unsigned int threads)
 {
-	struct workers *workers = calloc(1, sizeof(*workers) + threads * sizeof(workers->threads[0]));
+	struct workers *workers =
+		calloc(1, sizeof(*workers) + threads * sizeof(workers->threads[0]));
 	int r;
 
 	if (!workers)

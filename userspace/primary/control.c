@@ -7,7 +7,8 @@
 #include "../wire/session.h"
 #include "control.h"
 
-void control_init(struct control *c, int sock, void (*checkpointed)(void *, unsigned int, uint64_t), void *arg)
+void control_init(struct control *c, int sock, void (*checkpointed)(void *, unsigned int, uint64_t),
+		  void *arg)
 {
 	*c = (struct control){ .sock = sock, .checkpointed = checkpointed, .arg = arg };
 }
@@ -28,8 +29,10 @@ static int take_checkpointed(struct control *c, const struct wire_header *header
 {
 	if (!c->expected || c->checkpoints[c->first].disk != header->disk ||
 	    c->checkpoints[c->first].offset != header->offset)
-		return err_set(e, -EPROTO, "the replica answered a checkpoint of disk %" PRIu32 " at %" PRIu64
-			       " that it was not asked for", header->disk, header->offset);
+		return err_set(e, -EPROTO,
+			       "the replica answered a checkpoint of disk %" PRIu32 " at %" PRIu64
+			       " that it was not asked for",
+			       header->disk, header->offset);
 	c->first = (c->first + 1) % WIRE_MAX_CHECKPOINTS;
 	c->expected--;
 	if (c->checkpointed)
@@ -81,7 +84,8 @@ int control_receive(struct control *c, struct err *e)
 		if (got < 0)
 			return err_sys(e, -errno, "the connection to the replica failed");
 		if (!got)
-			return err_set(e, -ECONNRESET, "the replica closed the connection in the middle of a pass");
+			return err_set(e, -ECONNRESET,
+				       "the replica closed the connection in the middle of a pass");
 		c->have += got;
 		if (c->have >= WIRE_HEADER_BYTES)
 			r = take_frame(c, &need, e);

@@ -4,7 +4,10 @@
 #include "../wire/codec.h"
 #include "encode.h"
 
-/* A sample is taken of runs of at least SAMPLED_BYTES; shorter ones are packed whole to find out. */
+/*
+ * A sample is taken of runs of at least SAMPLED_BYTES; shorter ones are packed whole
+ * to find out.
+ */
 #define SAMPLE_BYTES	(16u << 10)
 #define SAMPLED_BYTES	(64u << 10)
 
@@ -34,8 +37,8 @@ static uint32_t pack(uint8_t *room, const uint8_t *data, uint32_t bytes, enum en
 }
 
 /* Returns how many bytes of @room the frame takes. */
-static uint32_t encode_data(const uint8_t *data, uint32_t bytes, enum encode_mode mode, uint8_t *room,
-			    struct encode_frame *frame, struct encode_result *result)
+static uint32_t encode_data(const uint8_t *data, uint32_t bytes, enum encode_mode mode,
+			    uint8_t *room, struct encode_frame *frame, struct encode_result *result)
 {
 	uint32_t packed = 0;
 	bool try = mode != ENCODE_RAW;
@@ -57,7 +60,8 @@ static uint32_t chunk_at(uint32_t bytes, uint32_t chunk_bytes, uint32_t at)
 }
 
 /* The length of the run at @at whose chunks are all zero, or all not. */
-static uint32_t run_length(const uint8_t *buffer, uint32_t bytes, uint32_t chunk_bytes, uint32_t at, bool *zero)
+static uint32_t run_length(const uint8_t *buffer, uint32_t bytes, uint32_t chunk_bytes, uint32_t at,
+			   bool *zero)
 {
 	uint32_t end = at + chunk_at(bytes, chunk_bytes, at);
 
@@ -67,8 +71,8 @@ static uint32_t run_length(const uint8_t *buffer, uint32_t bytes, uint32_t chunk
 	return end - at;
 }
 
-void encode_buffer(const uint8_t *buffer, uint32_t bytes, uint32_t chunk_bytes, enum encode_mode mode,
-		   uint8_t *room, struct encode_result *result)
+void encode_buffer(const uint8_t *buffer, uint32_t bytes, uint32_t chunk_bytes,
+		   enum encode_mode mode, uint8_t *room, struct encode_result *result)
 {
 	struct encode_frame *frame;
 	uint32_t at, run;

@@ -25,7 +25,10 @@ static void put_range(struct outbox *o, struct wire_header *header, const void *
 void outbox_put_zero(struct outbox *o)
 {
 	struct wire_header header = {
-		.type = WIRE_ZERO, .disk = o->zero_disk, .offset = o->zero_offset, .raw_bytes = o->zero_bytes,
+		.type = WIRE_ZERO,
+		.disk = o->zero_disk,
+		.offset = o->zero_offset,
+		.raw_bytes = o->zero_bytes,
 	};
 
 	if (!o->zero_bytes)
@@ -68,7 +71,11 @@ void outbox_put(struct outbox *o, uint32_t disk, uint64_t offset, const struct e
 
 void outbox_put_checkpoint(struct outbox *o, uint32_t disk, uint64_t offset)
 {
-	const struct wire_header header = { .type = WIRE_CHECKPOINT, .disk = disk, .offset = offset };
+	const struct wire_header header = {
+		.type = WIRE_CHECKPOINT,
+		.disk = disk,
+		.offset = offset,
+	};
 
 	outbox_put_zero(o);
 	put(o, &header, NULL);

@@ -41,7 +41,13 @@
 /* A read that hangs in the kernel is left there: its pages stay until it ends. */
 #define DRAIN_MS		5000
 
-enum tag { TAG_SEND = 1, TAG_SOCKET, TAG_CANCEL, TAG_ENCODED, TAG_READ };	/* TAG_READ + slot */
+enum tag {
+	TAG_SEND = 1,
+	TAG_SOCKET,
+	TAG_CANCEL,
+	TAG_ENCODED,
+	TAG_READ
+}; /* TAG_READ + slot */
 
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_ENCODING, SLOT_READY };
 
@@ -110,7 +116,8 @@ static struct slot *slot_of(struct ship *s, uint64_t number)
 /* Moves on to the next disk that has an extent left; s->disk is disk_count when there is none. */
 static void settle(struct ship *s)
 {
-	while (s->disk < s->spec->disk_count && s->extent == s->spec->disks[s->disk].extents.count) {
+	while (s->disk < s->spec->disk_count &&
+	       s->extent == s->spec->disks[s->disk].extents.count) {
 		s->disk++;
 		s->extent = 0;
 	}
@@ -187,8 +194,10 @@ static int go_on_reading(struct ship *s, struct slot *slot, uint32_t result, str
 	uint32_t have = (slot->have + result) & ~(READ_ALIGN - 1);
 
 	if (have == slot->have)
-		return err_set(e, -EIO, "disk %u ends at byte %" PRIu64 ", before its size of %" PRIu64
-			       ": was it made smaller?", slot->disk, slot->offset + slot->have + result,
+		return err_set(e, -EIO,
+			       "disk %u ends at byte %" PRIu64 ", before its size of %" PRIu64
+			       ": was it made smaller?",
+			       slot->disk, slot->offset + slot->have + result,
 			       s->spec->disks[slot->disk].size_bytes);
 	slot->have = have;
 	read_rest(s, slot);
@@ -222,7 +231,8 @@ static void encode_job(struct workers_job *job)
 {
 	struct slot *slot = (struct slot *)job;
 
-	encode_buffer(slot->raw, slot->bytes, slot->chunk_bytes, slot->mode, slot->room, &slot->encoded);
+	encode_buffer(slot->raw, slot->bytes, slot->chunk_bytes, slot->mode, slot->room,
+		      &slot->encoded);
 }
 
 static void take_encoded(struct ship *s)
@@ -241,14 +251,18 @@ static void take_encoded(struct ship *s)
 
 /* --- sending ---------------------------------------------------------------- */
 
-/* After each checkpoint_bytes of a disk, and at the end of its part of the pass unless the pass ends there. */
+/*
+ * After each checkpoint_bytes of a disk, and at the end of its part of the pass unless the
+ * pass ends there.
+ */
 static void put_checkpoint(struct ship *s, const struct slot *slot)
 {
 	bool last = s->reads_done && s->put + 1 == s->begun;
 	bool ends = s->put + 1 < s->begun && slot_of(s, s->put + 1)->disk != slot->disk;
 
 	s->since_checkpoint += slot->bytes;
-	if (!s->spec->initial || last || (s->since_checkpoint < s->options.checkpoint_bytes && !ends))
+	if (!s->spec->initial || last ||
+	    (s->since_checkpoint < s->options.checkpoint_bytes && !ends))
 		return;
 	if (!control_expect(&s->control, slot->disk, slot->offset + slot->bytes))
 		return;		/* enough are unanswered: the next slot will do */
@@ -376,11 +390,13 @@ static int check_progress(const struct ship *s, struct err *e)
 	if (still_s < (answers ? ANSWER_TIMEOUT_S : SESSION_TIMEOUT_S))
 		return 0;
 	if (s->sending)
-		return err_set(e, -ETIMEDOUT, "the replica has not taken any data for %" PRId64 " s", still_s);
+		return err_set(e, -ETIMEDOUT,
+			       "the replica has not taken any data for %" PRId64 " s", still_s);
 	if (s->reading)
 		return err_set(e, -ETIMEDOUT, "disk %u has not answered a read for %" PRId64 " s",
 			       slow_disk(s), still_s);
-	return err_set(e, -ETIMEDOUT, "the replica has not made a checkpoint durable for %" PRId64 " s", still_s);
+	return err_set(e, -ETIMEDOUT,
+		       "the replica has not made a checkpoint durable for %" PRId64 " s", still_s);
 }
 
 static bool finished(const struct ship *s)
@@ -419,7 +435,8 @@ static int run(struct ship *s, struct err *e)
 
 /* --- setting up ------------------------------------------------------------- */
 
-static unsigned int within(unsigned int value, unsigned int usual, unsigned int low, unsigned int high)
+static unsigned int within(unsigned int value, unsigned int usual, unsigned int low,
+			   unsigned int high)
 {
 	if (!value)
 		return usual;
@@ -429,7 +446,8 @@ static unsigned int within(unsigned int value, unsigned int usual, unsigned int 
 /* A buffer is a power of two and holds whole chunks of each disk. */
 static uint32_t choose_buffer(const struct ship_spec *spec)
 {
-	uint32_t want = within(spec->options.buffer_bytes, DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
+	uint32_t want = within(spec->options.buffer_bytes, DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES,
+			       MAX_BUFFER_BYTES);
 	uint32_t bytes = MIN_BUFFER_BYTES;
 
 	while (2 * bytes <= want)
@@ -447,15 +465,18 @@ static int check_spec(const struct ship_spec *spec, struct err *e)
 
 		if (disk->chunk_bytes < ENCODE_MIN_CHUNK || disk->chunk_bytes > MAX_BUFFER_BYTES ||
 		    disk->chunk_bytes & (disk->chunk_bytes - 1))
-			return err_set(e, -EINVAL, "disk %u has chunks of %" PRIu32 " bytes", i, disk->chunk_bytes);
+			return err_set(e, -EINVAL, "disk %u has chunks of %" PRIu32 " bytes", i,
+				       disk->chunk_bytes);
 		for (size_t k = 0; k < disk->extents.count; k++) {
 			const struct extent *x = &disk->extents.at[k];
 			uint64_t end = x->offset + x->length;
 
 			if (x->offset % disk->chunk_bytes || end > disk->size_bytes ||
 			    (end % disk->chunk_bytes && end != disk->size_bytes))
-				return err_set(e, -EINVAL, "disk %u: the range of %" PRIu64 " bytes at %" PRIu64
-					       " is not made of its chunks", i, x->length, x->offset);
+				return err_set(e, -EINVAL,
+					       "disk %u: the range of %" PRIu64 " bytes at %" PRIu64
+					       " is not made of its chunks",
+					       i, x->length, x->offset);
 		}
 	}
 	return 0;

@@ -50,7 +50,8 @@ bool batch_has_room(const struct batch *b, const struct wire_header *header, uin
 	       b->out_used + need.out <= BATCH_BYTES;
 }
 
-struct batch_frame *batch_add(struct batch *b, const struct wire_header *header, uint32_t chunk_bytes)
+struct batch_frame *batch_add(struct batch *b, const struct wire_header *header,
+			      uint32_t chunk_bytes)
 {
 	struct batch_frame *frame = &b->frames[b->count++];
 	struct need need = need_of(header, chunk_bytes);
@@ -79,8 +80,10 @@ int batch_decode(struct batch *b, struct err *e)
 			return r;
 		if (h->flags & WIRE_F_LZ4 &&
 		    !codec_unpack(frame->raw, h->raw_bytes, frame->payload, h->payload_bytes))
-			return err_set(e, -EBADMSG, "a DATA frame (disk %" PRIu32 ", offset %" PRIu64 ") does not unpack to %"
-				       PRIu64 " bytes", h->disk, h->offset, h->raw_bytes);
+			return err_set(e, -EBADMSG,
+				       "a DATA frame (disk %" PRIu32 ", offset %" PRIu64
+				       ") does not unpack to %" PRIu64 " bytes",
+				       h->disk, h->offset, h->raw_bytes);
 		memset(frame->raw + h->raw_bytes, 0, frame->room_bytes - h->raw_bytes);
 	}
 	return 0;

@@ -63,14 +63,19 @@ static struct connection *__find_older(struct connections *all, const char *vm, 
 	for (unsigned int i = 0; i < REPLICA_MAX_CONNECTIONS; i++) {
 		struct connection *c = &all->at[i];
 
-		if (c->state == CONNECTION_RUNNING && c->claim && c->claim < claim && !strcmp(c->vm, vm))
+		if (c->state == CONNECTION_RUNNING && c->claim && c->claim < claim &&
+		    !strcmp(c->vm, vm))
 			return c;
 	}
 	return NULL;
 }
 
-/* Ends all with an older claim on @vm. False: one did not end in time, or @me is to stop. Caller holds the lock. */
-static bool __end_older(struct connections *all, const char *vm, uint64_t claim, const struct connection *me)
+/*
+ * Ends all with an older claim on @vm. False: one did not end in time, or @me is to stop.
+ * Caller holds the lock.
+ */
+static bool __end_older(struct connections *all, const char *vm, uint64_t claim,
+			const struct connection *me)
 {
 	struct connection *older;
 	struct timespec until;
@@ -98,14 +103,20 @@ static int claim(struct connection *c, const struct session_open *open, struct e
 	pthread_mutex_lock(&all->lock);
 	other = __connections_find(all, open->vm);
 	if (other && memcmp(other->relationship, open->relationship, sizeof(other->relationship))) {
-		r = err_set(e, -EEXIST, "the VM name %s is in use on this replica by another relationship, whose primary is "
-			    "connected: use another name or another replica", open->vm);
+		r = err_set(
+			e, -EEXIST,
+			"the VM name %s is in use on this replica by another relationship, whose primary is "
+			"connected: use another name or another replica",
+			open->vm);
 	} else {
 		memcpy(c->vm, open->vm, sizeof(c->vm));
 		memcpy(c->relationship, open->relationship, sizeof(c->relationship));
 		c->claim = ++all->claims;
 		if (!__end_older(all, c->vm, c->claim, c))
-			r = err_set(e, -EBUSY, "the replica of %s is still busy with an older connection: try again", open->vm);
+			r = err_set(
+				e, -EBUSY,
+				"the replica of %s is still busy with an older connection: try again",
+				open->vm);
 	}
 	pthread_mutex_unlock(&all->lock);
 	return r;
@@ -124,7 +135,9 @@ int connections_end_idle(struct connections *all, const char *vm, struct err *e)
 
 	pthread_mutex_lock(&all->lock);
 	if (__connections_find(all, vm))
-		r = err_set(e, -EBUSY, "the primary of %s is connected: disable the replication there first", vm);
+		r = err_set(e, -EBUSY,
+			    "the primary of %s is connected: disable the replication there first",
+			    vm);
 	else if (!__end_older(all, vm, UINT64_MAX, NULL))
 		r = err_set(e, -EBUSY, "the replica of %s is busy: try again", vm);
 	pthread_mutex_unlock(&all->lock);
@@ -133,30 +146,40 @@ int connections_end_idle(struct connections *all, const char *vm, struct err *e)
 
 /* --- the store of a connection ---------------------------------------------- */
 
-static int check_disks(const struct session_open *open, const struct store_spec *spec, struct err *e)
+static int check_disks(const struct session_open *open, const struct store_spec *spec,
+		       struct err *e)
 {
 	if (open->disk_count != spec->disk_count)
-		return err_set(e, -EINVAL, "the replica of %s has %u disks, the primary %u: remove the relationship and enable "
-			       "it anew to replicate other disks", open->vm, spec->disk_count, open->disk_count);
+		return err_set(
+			e, -EINVAL,
+			"the replica of %s has %u disks, the primary %u: remove the relationship and enable "
+			"it anew to replicate other disks",
+			open->vm, spec->disk_count, open->disk_count);
 	for (unsigned int i = 0; i < open->disk_count; i++) {
 		const struct session_disk *mine = &open->disks[i];
 		const struct store_disk *there = &spec->disks[i];
 
 		if (strcmp(mine->name, there->name))
-			return err_set(e, -EINVAL, "disk %u of %s is %s on the replica and %s on the primary", i, open->vm,
-				       there->name, mine->name);
+			return err_set(e, -EINVAL,
+				       "disk %u of %s is %s on the replica and %s on the primary",
+				       i, open->vm, there->name, mine->name);
 		if (mine->size_bytes != there->size_bytes)
-			return err_set(e, -EINVAL, "disk %s of %s has %" PRIu64 " bytes on the replica and %" PRIu64 " on the "
-				       "primary: a disk that was resized needs a new relationship", mine->name, open->vm,
-				       there->size_bytes, mine->size_bytes);
+			return err_set(e, -EINVAL,
+				       "disk %s of %s has %" PRIu64
+				       " bytes on the replica and %" PRIu64 " on the "
+				       "primary: a disk that was resized needs a new relationship",
+				       mine->name, open->vm, there->size_bytes, mine->size_bytes);
 		if (mine->chunk_bytes != there->chunk_bytes)
-			return err_set(e, -EINVAL, "disk %s of %s has chunks of %" PRIu32 " bytes on the replica and %" PRIu32
-				       " on the primary", mine->name, open->vm, there->chunk_bytes, mine->chunk_bytes);
+			return err_set(e, -EINVAL,
+				       "disk %s of %s has chunks of %" PRIu32
+				       " bytes on the replica and %" PRIu32 " on the primary",
+				       mine->name, open->vm, there->chunk_bytes, mine->chunk_bytes);
 	}
 	return 0;
 }
 
-static int create_store(const char *root, const struct session_open *open, struct store **store, struct err *e)
+static int create_store(const char *root, const struct session_open *open, struct store **store,
+			struct err *e)
 {
 	struct store_spec spec = { .disk_count = open->disk_count };
 	int r;
@@ -177,8 +200,12 @@ static int create_store(const char *root, const struct session_open *open, struc
 	return r;
 }
 
-/* Opens the VM's store, or creates it; what a removed relationship left keeps its points under another name. */
-static int open_store(const char *root, const struct session_open *open, struct store **store, struct err *e)
+/*
+ * Opens the VM's store, or creates it; what a removed relationship left keeps its points
+ * under another name.
+ */
+static int open_store(const char *root, const struct session_open *open, struct store **store,
+		      struct err *e)
 {
 	char relationship[37];
 	int r = store_open(root, open->vm, store, e);
@@ -195,9 +222,11 @@ static int open_store(const char *root, const struct session_open *open, struct 
 		if (!r)
 			return create_store(root, open, store, e);
 	} else {
-		r = err_set(e, -EEXIST, "this replica has a VM %s of another relationship (%s): use another name, or remove "
-			    "that replica there with \"vmreplica disable %s --delete-points\"", open->vm,
-			    store_spec(*store)->relationship, open->vm);
+		r = err_set(
+			e, -EEXIST,
+			"this replica has a VM %s of another relationship (%s): use another name, or remove "
+			"that replica there with \"vmreplica disable %s --delete-points\"",
+			open->vm, store_spec(*store)->relationship, open->vm);
 	}
 	if (r)
 		store_close(*store);
@@ -223,15 +252,18 @@ static int send_opened(struct connection *c, const struct store *store, struct e
 
 /* --- frames between passes -------------------------------------------------- */
 
-static int receive_one_pass(struct connection *c, struct store *store, const struct wire_header *header,
-			    const struct wire_pass_begin *begin, struct err *e)
+static int receive_one_pass(struct connection *c, struct store *store,
+			    const struct wire_header *header, const struct wire_pass_begin *begin,
+			    struct err *e)
 {
 	int r;
 
 	if (header->sequence != begin->pass || !begin->pass)
 		return err_set(e, -EPROTO, "PASS_BEGIN names two passes, or pass 0");
 	if (store_released(store))
-		return err_set(e, -EPERM, "the relationship of %s was removed on its primary: enable it anew", c->vm);
+		return err_set(e, -EPERM,
+			       "the relationship of %s was removed on its primary: enable it anew",
+			       c->vm);
 	atomic_store(&c->progress.done_bytes, 0);
 	atomic_store(&c->progress.wire_bytes, 0);
 	atomic_store(&c->receiving_pass, begin->pass);
@@ -282,7 +314,8 @@ static int serve_passes(struct connection *c, struct store *store, struct err *e
 				return r;
 			break;
 		default:
-			return err_set(e, -EPROTO, "the primary sent a %s frame between passes", wire_type_name(header.type));
+			return err_set(e, -EPROTO, "the primary sent a %s frame between passes",
+				       wire_type_name(header.type));
 		}
 	}
 }
@@ -295,7 +328,8 @@ static int receive_open(struct connection *c, struct session_open *open, struct 
 	struct wire_header header;
 	int r;
 
-	r = session_receive(c->sock, &header, payload, sizeof(payload), c->stop_fd, SESSION_TIMEOUT_S, e);
+	r = session_receive(c->sock, &header, payload, sizeof(payload), c->stop_fd,
+			    SESSION_TIMEOUT_S, e);
 	return r ? r : session_open_decode(&header, payload, open, e);
 }
 
@@ -304,7 +338,9 @@ static void end_session(struct connection *c, int r, const struct err *e)
 	if (r == -ENOTCONN)
 		return;
 	if (r == -ECANCELED || r == -ESHUTDOWN)
-		log_info("%s: the connection ends, since the replica stops or the primary has connected anew", c->vm);
+		log_info(
+			"%s: the connection ends, since the replica stops or the primary has connected anew",
+			c->vm);
 	else
 		log_warn("%s: %s", c->vm[0] ? c->vm : "a connection", e->text);
 	session_send_error(c->sock, e);
@@ -322,7 +358,9 @@ static int serve(struct connection *c, struct store **store, struct err *e)
 	if (!r)
 		r = receive_open(c, open, e);
 	if (!r && !store_name_valid(open->vm))
-		r = err_set(e, -EINVAL, "the VM's name cannot be a file name: use letters, digits, dot, underscore, hyphen");
+		r = err_set(
+			e, -EINVAL,
+			"the VM's name cannot be a file name: use letters, digits, dot, underscore, hyphen");
 	if (!r)
 		r = claim(c, open, e);
 	if (!r)
@@ -421,7 +459,8 @@ void connections_reap(struct connections *all)
 
 		if (c->state != CONNECTION_ENDED)
 			continue;
-		pthread_join(c->thread, NULL);	/* it has left the lock: at its end but for a few instructions */
+		/* It has left the lock: it is at its end but for a few instructions. */
+		pthread_join(c->thread, NULL);
 		c->state = CONNECTION_FREE;
 	}
 	pthread_mutex_unlock(&all->lock);
@@ -438,7 +477,9 @@ int connections_add(struct connections *all, int sock)
 	if (c < all->at + REPLICA_MAX_CONNECTIONS) {
 		*c = (struct connection){ .all = all, .sock = sock };
 		c->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		r = c->stop_fd < 0 ? -errno : -pthread_create(&c->thread, NULL, connection_thread, c);
+		r = c->stop_fd < 0 ? -errno : 0;
+		if (!r)
+			r = -pthread_create(&c->thread, NULL, connection_thread, c);
 		if (!r)
 			c->state = CONNECTION_RUNNING;
 		else if (c->stop_fd >= 0)

@@ -18,6 +18,7 @@
 #include "../common/workers.h"
 #include "../ring/ring.h"
 #include "batch.h"
+#include "checkpoints.h"
 #include "receive.h"
 #include "writer.h"
 
@@ -55,21 +56,6 @@ struct slot {
 struct geometry {
 	uint64_t size_bytes;
 	uint32_t chunk_bytes;
-};
-
-/* CHECKPOINT frames that are not answered, in a circle; @ready of them are being made durable. */
-struct checkpoints {
-	struct workers_job job;
-	struct {
-		uint32_t disk;
-		uint64_t offset;
-		uint64_t after;		/* all slots with a smaller number must be written */
-	} at[WIRE_MAX_CHECKPOINTS];
-	unsigned int first, count, ready;
-	struct store_pass *pass;
-	uint64_t durable[WIRE_MAX_DISKS];
-	int result;
-	struct err error;
 };
 
 struct receive {
@@ -158,10 +144,14 @@ static void close_slot(struct receive *rc)
 
 static bool slot_done(const struct slot *slot)
 {
-	return slot->state == SLOT_DECODED && slot->writing.placed == slot->batch.count && !slot->writing.writes;
+	return slot->state == SLOT_DECODED && slot->writing.placed == slot->batch.count &&
+	       !slot->writing.writes;
 }
 
-/* Frees the slots that are written; a slot behind an unfinished one may be among them. True: there were some. */
+/*
+ * Frees the slots that are written; a slot behind an unfinished one may be among them.
+ * True: there were some.
+ */
 static bool free_slots(struct receive *rc)
 {
 	struct slot **link = &rc->oldest, *slot, *before = NULL;
@@ -177,7 +167,8 @@ static bool free_slots(struct receive *rc)
 		slot->state = SLOT_FREE;
 		some = true;
 		for (unsigned int i = 0; i < slot->batch.count; i++)
-			atomic_fetch_add(&rc->progress->done_bytes, slot->batch.frames[i].header.raw_bytes);
+			atomic_fetch_add(&rc->progress->done_bytes,
+					 slot->batch.frames[i].header.raw_bytes);
 	}
 	rc->newest = before;
 	return some;
@@ -191,16 +182,20 @@ static int check_range(struct receive *rc, const struct wire_header *h, struct e
 	uint64_t end = h->offset + h->raw_bytes;
 
 	if (h->sequence != rc->frames)
-		return err_set(e, -EPROTO, "the primary sent frame %" PRIu64 " of the pass where %" PRIu64 " is due",
+		return err_set(e, -EPROTO,
+			       "the primary sent frame %" PRIu64 " of the pass where %" PRIu64
+			       " is due",
 			       h->sequence, rc->frames);
 	if (h->disk >= rc->disk_count)
-		return err_set(e, -EPROTO, "the primary sent data of disk %" PRIu32 " of %u", h->disk,
-			       rc->disk_count);
+		return err_set(e, -EPROTO, "the primary sent data of disk %" PRIu32 " of %u",
+			       h->disk, rc->disk_count);
 	disk = &rc->disks[h->disk];
 	if (end > disk->size_bytes || h->offset % disk->chunk_bytes ||
 	    (end % disk->chunk_bytes && end != disk->size_bytes))
-		return err_set(e, -EPROTO, "the primary sent %" PRIu64 " bytes at %" PRIu64 " of disk %" PRIu32
-			       ", which are not chunks of it", h->raw_bytes, h->offset, h->disk);
+		return err_set(e, -EPROTO,
+			       "the primary sent %" PRIu64 " bytes at %" PRIu64 " of disk %" PRIu32
+			       ", which are not chunks of it",
+			       h->raw_bytes, h->offset, h->disk);
 	return 0;
 }
 
@@ -230,26 +225,25 @@ static int take_range(struct receive *rc, const struct wire_header *h, struct er
 
 static int take_checkpoint(struct receive *rc, const struct wire_header *h, struct err *e)
 {
-	struct checkpoints *c = &rc->checkpoints;
-	unsigned int next = (c->first + c->count) % WIRE_MAX_CHECKPOINTS;
-
 	if (rc->begin->kind != WIRE_PASS_INITIAL)
-		return err_set(e, -EPROTO, "the primary sent a CHECKPOINT in a pass that is not an initial one");
+		return err_set(
+			e, -EPROTO,
+			"the primary sent a CHECKPOINT in a pass that is not an initial one");
 	if (h->disk >= rc->disk_count || h->offset > rc->disks[h->disk].size_bytes)
-		return err_set(e, -EPROTO, "the primary sent a CHECKPOINT of disk %" PRIu32 " at %" PRIu64
-			       ", which there is not", h->disk, h->offset);
-	if (c->count == WIRE_MAX_CHECKPOINTS)
-		return err_set(e, -EPROTO, "the primary sent more than %d CHECKPOINT frames without an answer",
-			       WIRE_MAX_CHECKPOINTS);
+		return err_set(e, -EPROTO,
+			       "the primary sent a CHECKPOINT of disk %" PRIu32 " at %" PRIu64
+			       ", which there is not",
+			       h->disk, h->offset);
 	close_slot(rc);
-	c->at[next].disk = h->disk;
-	c->at[next].offset = h->offset;
-	c->at[next].after = rc->slots_begun;
-	c->count++;
+	if (!checkpoints_add(&rc->checkpoints, h->disk, h->offset, rc->slots_begun))
+		return err_set(e, -EPROTO,
+			       "the primary sent more than %d CHECKPOINT frames without an answer",
+			       WIRE_MAX_CHECKPOINTS);
 	return 0;
 }
 
-static int take_end(struct receive *rc, const struct wire_header *h, const uint8_t *payload, struct err *e)
+static int take_end(struct receive *rc, const struct wire_header *h, const uint8_t *payload,
+		    struct err *e)
 {
 	struct wire_pass_end *end = &rc->end;
 	int r = wire_payload_check(h, payload, e);
@@ -258,11 +252,14 @@ static int take_end(struct receive *rc, const struct wire_header *h, const uint8
 		return r;
 	memcpy(end, payload, sizeof(*end));
 	if (end->pass != rc->begin->pass || h->sequence != end->pass)
-		return err_set(e, -EPROTO, "the primary ended pass %" PRIu64 " within pass %" PRIu64, end->pass,
+		return err_set(e, -EPROTO,
+			       "the primary ended pass %" PRIu64 " within pass %" PRIu64, end->pass,
 			       rc->begin->pass);
 	if (end->frames != rc->frames || end->raw_bytes != rc->raw_bytes)
-		return err_set(e, -EPROTO, "of pass %" PRIu64 " %" PRIu64 " frames with %" PRIu64 " bytes came, but the primary sent %"
-			       PRIu64 " with %" PRIu64, end->pass, rc->frames, rc->raw_bytes, end->frames, end->raw_bytes);
+		return err_set(e, -EPROTO,
+			       "of pass %" PRIu64 " %" PRIu64 " frames with %" PRIu64
+			       " bytes came, but the primary sent %" PRIu64 " with %" PRIu64,
+			       end->pass, rc->frames, rc->raw_bytes, end->frames, end->raw_bytes);
 	if (end->whole > 1 || end->consistency > STORE_CONSISTENCY_APPLICATION)
 		return err_set(e, -EPROTO, "PASS_END has values that this version does not know");
 	rc->ended = true;
@@ -280,7 +277,8 @@ static int take_error(const struct wire_header *h, const uint8_t *payload, struc
 	return session_error_decode(&error, e);
 }
 
-static int take_frame(struct receive *rc, const struct wire_header *h, const uint8_t *payload, struct err *e)
+static int take_frame(struct receive *rc, const struct wire_header *h, const uint8_t *payload,
+		      struct err *e)
 {
 	switch (h->type) {
 	case WIRE_DATA:
@@ -296,7 +294,8 @@ static int take_frame(struct receive *rc, const struct wire_header *h, const uin
 	case WIRE_ERROR:
 		return take_error(h, payload, e);
 	default:
-		return err_set(e, -EPROTO, "the primary sent a %s frame in the middle of a pass", wire_type_name(h->type));
+		return err_set(e, -EPROTO, "the primary sent a %s frame in the middle of a pass",
+			       wire_type_name(h->type));
 	}
 }
 
@@ -337,7 +336,8 @@ static int parse_one(struct receive *rc, struct err *e)
 	if (r)
 		return r;
 	if (staged_bytes(&h) > STAGE_BYTES)
-		return err_set(e, -EPROTO, "the primary sent a %s frame in the middle of a pass", wire_type_name(h.type));
+		return err_set(e, -EPROTO, "the primary sent a %s frame in the middle of a pass",
+			       wire_type_name(h.type));
 	if (have < staged_bytes(&h))
 		return 1;
 	r = take_frame(rc, &h, at + WIRE_HEADER_BYTES, e);
@@ -364,7 +364,8 @@ static int parse(struct receive *rc, struct err *e)
 	if (r < 0)
 		return r;
 	if ((rc->ended || rc->aborted) && rc->stage_at != rc->stage_end)
-		return err_set(e, -EPROTO, "the primary went on without waiting for the end of the pass");
+		return err_set(e, -EPROTO,
+			       "the primary went on without waiting for the end of the pass");
 	return 0;
 }
 
@@ -394,7 +395,8 @@ static int received(struct receive *rc, int result, struct err *e)
 	if (result < 0)
 		return err_sys(e, result, "the connection to the primary failed");
 	if (!result)
-		return err_set(e, -ECONNRESET, "the primary closed the connection in the middle of a pass");
+		return err_set(e, -ECONNRESET,
+			       "the primary closed the connection in the middle of a pass");
 	atomic_fetch_add(&rc->progress->wire_bytes, result);
 	if (rc->rest_bytes) {
 		rc->rest += result;
@@ -403,59 +405,6 @@ static int received(struct receive *rc, int result, struct err *e)
 		rc->stage_end += result;
 	}
 	return 0;
-}
-
-/* --- checkpoints ------------------------------------------------------------ */
-
-static void checkpoint_job(struct workers_job *job)
-{
-	struct checkpoints *c = (struct checkpoints *)job;
-
-	c->result = store_initial_checkpoint(c->pass, c->durable, &c->error);
-}
-
-/* While a checkpoint is being made durable the pass belongs to the worker: nothing is placed. */
-static bool store_busy(const struct receive *rc)
-{
-	return rc->checkpoints.ready;
-}
-
-static void start_checkpoint(struct receive *rc)
-{
-	struct checkpoints *c = &rc->checkpoints;
-
-	if (c->ready)
-		return;
-	while (c->ready < c->count) {
-		unsigned int i = (c->first + c->ready) % WIRE_MAX_CHECKPOINTS;
-
-		if (rc->oldest && rc->oldest->number < c->at[i].after)
-			break;
-		/* A pass that goes on may resend what lies before the mark: that never moves back. */
-		if (c->durable[c->at[i].disk] < c->at[i].offset)
-			c->durable[c->at[i].disk] = c->at[i].offset;
-		c->ready++;
-	}
-	if (c->ready)
-		workers_put(rc->workers, &c->job);
-}
-
-static int checkpoint_ended(struct receive *rc, struct err *e)
-{
-	struct checkpoints *c = &rc->checkpoints;
-	int r = c->result;
-
-	if (r)
-		return err_set(e, r, "%s", c->error.text);
-	for (; c->ready && !r; c->ready--, c->count--) {
-		const struct wire_header answer = {
-			.type = WIRE_CHECKPOINTED, .disk = c->at[c->first].disk, .offset = c->at[c->first].offset,
-		};
-
-		r = session_send(rc->sock, &answer, NULL, e);
-		c->first = (c->first + 1) % WIRE_MAX_CHECKPOINTS;
-	}
-	return r;
 }
 
 /* --- the loop --------------------------------------------------------------- */
@@ -470,7 +419,7 @@ static int take_decoded(struct receive *rc, struct err *e)
 
 		next = job->next;
 		if (job == &rc->checkpoints.job) {
-			r = checkpoint_ended(rc, e);
+			r = checkpoints_ended(&rc->checkpoints, rc->sock, e);
 			continue;
 		}
 		slot->state = SLOT_DECODED;
@@ -489,7 +438,8 @@ static int handle(struct receive *rc, const struct ring_done *done, struct err *
 	case TAG_DECODED:
 		return take_decoded(rc, e);
 	case TAG_STOP:
-		return err_set(e, -ESHUTDOWN, "the replica is being stopped, or the primary has connected anew");
+		return err_set(e, -ESHUTDOWN,
+			       "the replica is being stopped, or the primary has connected anew");
 	default:
 		return writer_ended(&rc->writer, done->tag - TAG_WRITE, done->result, e);
 	}
@@ -500,7 +450,8 @@ static int place_slots(struct receive *rc, struct err *e)
 	struct slot *slot;
 	int r;
 
-	while (!store_busy(rc) && (slot = rc->placing) && slot->state == SLOT_DECODED) {
+	while (!checkpoints_busy(&rc->checkpoints) && (slot = rc->placing) &&
+	       slot->state == SLOT_DECODED) {
 		r = writer_advance(&rc->writer, &slot->batch, &slot->writing, e);
 		if (r)
 			return r;
@@ -529,7 +480,8 @@ static int advance(struct receive *rc, struct err *e)
 	} while (free_slots(rc) && blocked);
 	if (!blocked)
 		start_receive(rc);
-	start_checkpoint(rc);
+	checkpoints_start(&rc->checkpoints, rc->oldest ? rc->oldest->number : rc->slots_begun,
+			  rc->workers);
 	return 0;
 }
 
@@ -556,7 +508,9 @@ static int run(struct receive *rc, struct err *e)
 		for (int i = 0; i < count && !r; i++)
 			r = handle(rc, &done[i], e);
 		if (!r && rc->receiving && now_s() - rc->moved_s >= IDLE_TIMEOUT_S)
-			r = err_set(e, -ETIMEDOUT, "the primary has sent nothing for %d s in the middle of a pass", IDLE_TIMEOUT_S);
+			r = err_set(e, -ETIMEDOUT,
+				    "the primary has sent nothing for %d s in the middle of a pass",
+				    IDLE_TIMEOUT_S);
 		if (r)
 			return r;
 	}
@@ -608,8 +562,7 @@ static int receive_init(struct receive *rc, const struct receive_options *option
 	int r;
 
 	rc->slot_count = depth + 2 * threads + 2;
-	rc->checkpoints.job.run = checkpoint_job;
-	rc->checkpoints.pass = rc->pass;
+	checkpoints_init(&rc->checkpoints, rc->pass);
 	/* All writes, and one of each other tag. */
 	r = ring_create(&rc->ring, depth + 8, e);
 	if (r)
@@ -645,9 +598,11 @@ static int begin_pass(struct receive *rc, struct err *e)
 	const struct wire_pass_begin *begin = rc->begin;
 
 	if ((begin->kind != WIRE_PASS_INITIAL && begin->kind != WIRE_PASS_DELTA) || begin->reserved)
-		return err_set(e, -EPROTO, "the primary began a pass of unknown kind %" PRIu32, begin->kind);
+		return err_set(e, -EPROTO, "the primary began a pass of unknown kind %" PRIu32,
+			       begin->kind);
 	return store_pass_begin(rc->store, begin->pass,
-				begin->kind == WIRE_PASS_INITIAL ? STORE_PASS_INITIAL : STORE_PASS_DELTA,
+				begin->kind == WIRE_PASS_INITIAL ? STORE_PASS_INITIAL :
+								   STORE_PASS_DELTA,
 				&rc->pass, e);
 }
 

@@ -34,7 +34,8 @@ struct replica {
 static int listen_at(const struct addrinfo *a, bool both_families)
 {
 	const int one = 1, v6only = !both_families;
-	int sock = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+	int sock =
+		socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
 	int r = 0;
 
 	if (sock < 0)
@@ -73,7 +74,8 @@ static int listen_addresses(struct replica *replica, const struct addrinfo *list
 {
 	int r = 0;
 
-	for (const struct addrinfo *a = list; a && replica->listener_count < MAX_LISTENERS; a = a->ai_next) {
+	for (const struct addrinfo *a = list; a && replica->listener_count < MAX_LISTENERS;
+	     a = a->ai_next) {
 		r = listen_at(a, false);
 		if (r < 0)
 			return r;
@@ -82,7 +84,8 @@ static int listen_addresses(struct replica *replica, const struct addrinfo *list
 	return 0;
 }
 
-static int start_listening(struct replica *replica, const struct replica_options *options, struct err *e)
+static int start_listening(struct replica *replica, const struct replica_options *options,
+			   struct err *e)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
 	uint16_t port = options->port ? options->port : WIRE_PORT;
@@ -93,13 +96,14 @@ static int start_listening(struct replica *replica, const struct replica_options
 	snprintf(service, sizeof(service), "%u", port);
 	r = getaddrinfo(options->address, service, &hints, &list);
 	if (r)
-		return err_set(e, -EADDRNOTAVAIL, "cannot listen on %s: %s", options->address ? options->address :
-			       "any address", gai_strerror(r));
+		return err_set(e, -EADDRNOTAVAIL, "cannot listen on %s: %s",
+			       options->address ? options->address : "any address",
+			       gai_strerror(r));
 	r = options->address ? listen_addresses(replica, list) : listen_everywhere(replica, list);
 	freeaddrinfo(list);
 	if (r)
-		return err_sys(e, r, "cannot listen on %s, port %u", options->address ? options->address : "any address",
-			       port);
+		return err_sys(e, r, "cannot listen on %s, port %u",
+			       options->address ? options->address : "any address", port);
 	return 0;
 }
 
@@ -245,7 +249,8 @@ static bool fill_status(struct replica *replica, const char *vm, struct replica_
 	return true;
 }
 
-static int append_status(struct replica *replica, const char *vm, struct replica_status **list, unsigned int *count)
+static int append_status(struct replica *replica, const char *vm, struct replica_status **list,
+			 unsigned int *count)
 {
 	struct replica_status status, *grown;
 
@@ -259,7 +264,8 @@ static int append_status(struct replica *replica, const char *vm, struct replica
 	return 0;
 }
 
-int replica_list(struct replica *replica, struct replica_status **list, unsigned int *count, struct err *e)
+int replica_list(struct replica *replica, struct replica_status **list, unsigned int *count,
+		 struct err *e)
 {
 	DIR *dir = opendir(replica->root);
 	struct dirent *entry;

@@ -11,7 +11,8 @@
 /* What O_DIRECT's offsets and lengths are multiples of, everywhere. */
 #define DIRECT_ALIGN 4096u
 
-int writer_init(struct writer *w, struct ring *ring, struct store_pass *pass, unsigned int depth, uint64_t tag)
+int writer_init(struct writer *w, struct ring *ring, struct store_pass *pass, unsigned int depth,
+		uint64_t tag)
 {
 	*w = (struct writer){ .ring = ring, .pass = pass, .depth = depth, .tag = tag };
 	w->ops = calloc(depth, sizeof(*w->ops));
@@ -36,12 +37,14 @@ static struct writer_op *take_op(struct writer *w)
 
 static void submit(struct writer *w, struct writer_op *op)
 {
-	ring_writev(w->ring, op->fd, op->iov + op->first, op->count, op->offset, w->tag + (op - w->ops));
+	ring_writev(w->ring, op->fd, op->iov + op->first, op->count, op->offset,
+		    w->tag + (op - w->ops));
 }
 
 static bool follows(const struct writer_op *op, const struct store_place *place)
 {
-	return op->fd == place->fd && op->offset + op->bytes == place->file_offset && op->count < WRITER_MAX_IOV;
+	return op->fd == place->fd && op->offset + op->bytes == place->file_offset &&
+	       op->count < WRITER_MAX_IOV;
 }
 
 static void append(struct writer_op *op, void *data, uint32_t bytes)
@@ -91,13 +94,15 @@ static int place_part(struct writer *w, const struct batch_frame *frame, struct 
 	if (r)
 		return r;
 	if (!place.length || place.length > frame->room_bytes - state->within)
-		return err_set(e, -EIO, "the store placed %" PRIu32 " bytes of %" PRIu32, place.length, left);
+		return err_set(e, -EIO, "the store placed %" PRIu32 " bytes of %" PRIu32,
+			       place.length, left);
 	put(w, op, state, &place, frame->raw + state->within, place.length);
 	state->within += place.length < left ? place.length : left;
 	return 0;
 }
 
-int writer_advance(struct writer *w, const struct batch *batch, struct writer_state *state, struct err *e)
+int writer_advance(struct writer *w, const struct batch *batch, struct writer_state *state,
+		   struct err *e)
 {
 	struct writer_op *op = NULL;
 	int r = 0;
@@ -131,9 +136,12 @@ static int write_failed(const struct writer_op *op, int result, struct err *e)
 	length = readlink(link, path, sizeof(path) - 1);
 	path[length > 0 ? length : 0] = 0;
 	if (result == -ENOSPC || result == -EDQUOT)
-		return err_sys(e, result, "the replica's file system has no room for %.200s: make room there, "
-			       "nothing that it had is lost", path);
-	return err_sys(e, result, "the replica cannot write %.200s at byte %" PRIu64, path, op->offset);
+		return err_sys(e, result,
+			       "the replica's file system has no room for %.200s: make room there, "
+			       "nothing that it had is lost",
+			       path);
+	return err_sys(e, result, "the replica cannot write %.200s at byte %" PRIu64, path,
+		       op->offset);
 }
 
 static void skip(struct writer_op *op, uint64_t bytes)

@@ -14,7 +14,7 @@ struct ring {
 	struct io_uring uring;
 	unsigned int under_way;		/* queued or submitted, not yet seen complete */
 	int failed;			/* first failure to queue, reported by ring_wait() */
-	struct bufpool pool;		/* ring_register()'s; base null: buffers are not registered */
+	struct bufpool pool; /* ring_register()'s; base null: buffers are not registered */
 	bool fixed_files;
 	int *files;
 };
@@ -32,7 +32,9 @@ int ring_create(struct ring **out, unsigned int entries, struct err *e)
 		r = io_uring_queue_init(entries, &ring->uring, 0);
 	if (r) {
 		free(ring);
-		return err_sys(e, r, "cannot set up io_uring (is it disabled by kernel.io_uring_disabled?)");
+		return err_sys(
+			e, r,
+			"cannot set up io_uring (is it disabled by kernel.io_uring_disabled?)");
 	}
 	*out = ring;
 	return 0;
@@ -61,7 +63,8 @@ static bool register_pool(struct ring *ring, const struct bufpool *pool)
 	return done;
 }
 
-int ring_register(struct ring *ring, const struct bufpool *pool, const int *files, unsigned int count)
+int ring_register(struct ring *ring, const struct bufpool *pool, const int *files,
+		  unsigned int count)
 {
 	ring->files = calloc(count, sizeof(*files));
 	if (!ring->files)
@@ -89,7 +92,8 @@ static struct io_uring_sqe *next_sqe(struct ring *ring)
 	return sqe;
 }
 
-void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t bytes, uint64_t offset, uint64_t tag)
+void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t bytes, uint64_t offset,
+	       uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_sqe(ring);
 	int fd = ring->fixed_files ? (int)file : ring->files[file];
@@ -98,7 +102,8 @@ void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t byte
 		return;
 	if (ring->pool.base)
 		io_uring_prep_read_fixed(sqe, fd, buffer, bytes, offset,
-					 ((uint8_t *)buffer - ring->pool.base) / ring->pool.bytes_each);
+					 ((uint8_t *)buffer - ring->pool.base) /
+						 ring->pool.bytes_each);
 	else
 		io_uring_prep_read(sqe, fd, buffer, bytes, offset);
 	if (ring->fixed_files)
@@ -106,7 +111,8 @@ void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t byte
 	io_uring_sqe_set_data64(sqe, tag);
 }
 
-void ring_writev(struct ring *ring, int fd, const struct iovec *iov, unsigned int count, uint64_t offset, uint64_t tag)
+void ring_writev(struct ring *ring, int fd, const struct iovec *iov, unsigned int count,
+		 uint64_t offset, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_sqe(ring);
 
@@ -161,7 +167,8 @@ static unsigned int reap(struct ring *ring, struct ring_done *done, unsigned int
 	return count;
 }
 
-int ring_wait(struct ring *ring, struct ring_done *done, unsigned int room, int timeout_ms, struct err *e)
+int ring_wait(struct ring *ring, struct ring_done *done, unsigned int room, int timeout_ms,
+	      struct err *e)
 {
 	struct __kernel_timespec timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000LL };
 	struct io_uring_cqe *cqe;
@@ -193,7 +200,9 @@ bool ring_drain(struct ring *ring, int timeout_ms)
 		if (ring_wait(ring, done, 16, 100, NULL) < 0)
 			return false;
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (timeout_ms >= 0 && (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 >= timeout_ms)
+		if (timeout_ms >= 0 &&
+		    (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 >=
+			    timeout_ms)
 			break;
 	}
 	return !ring->under_way;

@@ -40,7 +40,8 @@ static int64_t deadline_in(unsigned int seconds)
 /* Waits for @events on @sock. 0, -ECANCELED, -ETIMEDOUT or what poll(2) says; no sentence. */
 static int wait_for(int sock, short events, int cancel_fd, int64_t deadline)
 {
-	struct pollfd fds[2] = { { .fd = sock, .events = events }, { .fd = cancel_fd, .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = sock, .events = events },
+				 { .fd = cancel_fd, .events = POLLIN } };
 	int64_t left;
 	int r;
 
@@ -123,7 +124,8 @@ static int connect_host(const char *host, uint16_t port, int cancel_fd, struct e
 	snprintf(service, sizeof(service), "%u", port);
 	r = getaddrinfo(host, service, &hints, &list);
 	if (r)
-		return err_set(e, -EHOSTUNREACH, "the replica host %s cannot be looked up: %s", host, gai_strerror(r));
+		return err_set(e, -EHOSTUNREACH, "the replica host %s cannot be looked up: %s",
+			       host, gai_strerror(r));
 	r = -EHOSTUNREACH;
 	for (const struct addrinfo *a = list; a; a = a->ai_next) {
 		int64_t share = now_ms() + (deadline - now_ms()) / (a->ai_next ? 2 : 1);
@@ -136,8 +138,11 @@ static int connect_host(const char *host, uint16_t port, int cancel_fd, struct e
 	if (r == -ECANCELED)
 		return err_set(e, r, "canceled");
 	if (r < 0)
-		return err_sys(e, r, "cannot connect to the replica host %s, port %u (does vmreplicad run there, "
-			       "and does the firewall let the port in?)", host, port);
+		return err_sys(
+			e, r,
+			"cannot connect to the replica host %s, port %u (does vmreplicad run there, "
+			"and does the firewall let the port in?)",
+			host, port);
 	return r;
 }
 
@@ -190,7 +195,8 @@ int session_send(int sock, const struct wire_header *header, const void *payload
 }
 
 /* Receives exactly @bytes. -ENOTCONN when the peer closes before the first of them. */
-static int receive_all(int sock, void *buffer, size_t bytes, int cancel_fd, int64_t deadline, struct err *e)
+static int receive_all(int sock, void *buffer, size_t bytes, int cancel_fd, int64_t deadline,
+		       struct err *e)
 {
 	size_t have = 0;
 	ssize_t got;
@@ -206,7 +212,8 @@ static int receive_all(int sock, void *buffer, size_t bytes, int cancel_fd, int6
 		if (!got && !have)
 			return err_set(e, -ENOTCONN, "the peer closed the connection");
 		if (!got)
-			return err_set(e, -ECONNRESET, "the peer closed the connection within a frame");
+			return err_set(e, -ECONNRESET,
+				       "the peer closed the connection within a frame");
 		if (got > 0 && !have && deadline == NO_DEADLINE)
 			deadline = deadline_in(SESSION_TIMEOUT_S);
 		have += got > 0 ? got : 0;
@@ -247,8 +254,10 @@ int session_receive(int sock, struct wire_header *header, void *payload, size_t 
 		room = sizeof(error);
 	}
 	if (h.payload_bytes > room)
-		return err_set(e, -EPROTO, "the peer sent a %s frame, which is not expected now", wire_type_name(h.type));
-	r = receive_all(sock, payload, h.payload_bytes, cancel_fd, deadline_in(SESSION_TIMEOUT_S), e);
+		return err_set(e, -EPROTO, "the peer sent a %s frame, which is not expected now",
+			       wire_type_name(h.type));
+	r = receive_all(sock, payload, h.payload_bytes, cancel_fd, deadline_in(SESSION_TIMEOUT_S),
+			e);
 	if (!r)
 		r = wire_payload_check(&h, payload, e);
 	if (r)
@@ -276,13 +285,15 @@ static void linger(int sock)
 
 void session_send_error(int sock, const struct err *why)
 {
-	const struct wire_header header = { .type = WIRE_ERROR, .payload_bytes = sizeof(struct wire_error) };
+	const struct wire_header header = { .type = WIRE_ERROR,
+					    .payload_bytes = sizeof(struct wire_error) };
 	struct {
 		uint8_t head[WIRE_HEADER_BYTES];
 		struct wire_error body;
 	} frame = { .body.code = why->code };
 
-	_Static_assert(sizeof(frame) == WIRE_HEADER_BYTES + sizeof(struct wire_error), "no padding");
+	_Static_assert(sizeof(frame) == WIRE_HEADER_BYTES + sizeof(struct wire_error),
+		       "no padding");
 	snprintf(frame.body.text, sizeof(frame.body.text), "%s", why->text);
 	wire_header_encode(&header, &frame.body, frame.head);
 	/* In one piece or not at all: half a frame would say nothing. */
@@ -292,7 +303,8 @@ void session_send_error(int sock, const struct err *why)
 
 static int send_hello(int sock, struct err *e)
 {
-	const struct wire_header header = { .type = WIRE_HELLO, .payload_bytes = sizeof(struct wire_hello) };
+	const struct wire_header header = { .type = WIRE_HELLO,
+					    .payload_bytes = sizeof(struct wire_hello) };
 	const struct wire_hello hello = {
 		.version_min = WIRE_VERSION_MIN,
 		.version_max = WIRE_VERSION_MAX,
@@ -312,14 +324,20 @@ static int receive_hello(int sock, int cancel_fd, struct err *e)
 	if (r)
 		return r;
 	if (header.type != WIRE_HELLO)
-		return err_set(e, -EPROTO, "the peer began with a %s frame instead of HELLO", wire_type_name(header.type));
+		return err_set(e, -EPROTO, "the peer began with a %s frame instead of HELLO",
+			       wire_type_name(header.type));
 	if (hello.version_min > WIRE_VERSION_MAX || hello.version_max < WIRE_VERSION_MIN)
-		return err_set(e, -EPROTONOSUPPORT, "the peer speaks versions %u to %u of the wire format, this side %u to %u: "
-			       "install the same version of vmreplica on both", hello.version_min, hello.version_max,
-			       WIRE_VERSION_MIN, WIRE_VERSION_MAX);
+		return err_set(
+			e, -EPROTONOSUPPORT,
+			"the peer speaks versions %u to %u of the wire format, this side %u to %u: "
+			"install the same version of vmreplica on both",
+			hello.version_min, hello.version_max, WIRE_VERSION_MIN, WIRE_VERSION_MAX);
 	if (hello.required)
-		return err_set(e, -EPROTONOSUPPORT, "the peer requires features 0x%" PRIx64 " of the wire format, which this side "
-			       "does not have: install the same version of vmreplica on both", hello.required);
+		return err_set(e, -EPROTONOSUPPORT,
+			       "the peer requires features 0x%" PRIx64
+			       " of the wire format, which this side "
+			       "does not have: install the same version of vmreplica on both",
+			       hello.required);
 	return 0;
 }
 

@@ -29,7 +29,8 @@ static uint32_t open_encode(const struct session_open *open, uint8_t *payload)
 	memcpy(payload, &head, sizeof(head));
 	for (unsigned int i = 0; i < open->disk_count; i++) {
 		const struct session_disk *from = &open->disks[i];
-		struct wire_open_disk disk = { .size_bytes = from->size_bytes, .chunk_bytes = from->chunk_bytes };
+		struct wire_open_disk disk = { .size_bytes = from->size_bytes,
+					       .chunk_bytes = from->chunk_bytes };
 
 		snprintf(disk.name, sizeof(disk.name), "%s", from->name);
 		snprintf(disk.source, sizeof(disk.source), "%s", from->source);
@@ -39,17 +40,24 @@ static uint32_t open_encode(const struct session_open *open, uint8_t *payload)
 	return used;
 }
 
-static int disk_decode(const struct wire_open_disk *disk, unsigned int index, struct session_disk *out, struct err *e)
+static int disk_decode(const struct wire_open_disk *disk, unsigned int index,
+		       struct session_disk *out, struct err *e)
 {
-	if (!terminated(disk->name, sizeof(disk->name)) || !memchr(disk->source, 0, sizeof(disk->source)))
+	if (!terminated(disk->name, sizeof(disk->name)) ||
+	    !memchr(disk->source, 0, sizeof(disk->source)))
 		return err_set(e, -EPROTO, "disk %u in OPEN has a name that does not end", index);
 	if (disk->chunk_bytes < MIN_CHUNK_BYTES || disk->chunk_bytes > MAX_CHUNK_BYTES ||
 	    disk->chunk_bytes & (disk->chunk_bytes - 1))
-		return err_set(e, -EPROTO, "disk %u in OPEN has chunks of %" PRIu32 " bytes", index, disk->chunk_bytes);
-	if (!disk->size_bytes || disk->size_bytes % 512 || disk->size_bytes > INT64_MAX - MAX_CHUNK_BYTES)
-		return err_set(e, -EPROTO, "disk %u in OPEN has a size of %" PRIu64 " bytes", index, disk->size_bytes);
+		return err_set(e, -EPROTO, "disk %u in OPEN has chunks of %" PRIu32 " bytes", index,
+			       disk->chunk_bytes);
+	if (!disk->size_bytes || disk->size_bytes % 512 ||
+	    disk->size_bytes > INT64_MAX - MAX_CHUNK_BYTES)
+		return err_set(e, -EPROTO, "disk %u in OPEN has a size of %" PRIu64 " bytes", index,
+			       disk->size_bytes);
 	if (disk->reserved)
-		return err_set(e, -EPROTO, "disk %u in OPEN has a field set that this version does not know", index);
+		return err_set(e, -EPROTO,
+			       "disk %u in OPEN has a field set that this version does not know",
+			       index);
 	memcpy(out->name, disk->name, sizeof(out->name));
 	memcpy(out->source, disk->source, sizeof(out->source));
 	out->size_bytes = disk->size_bytes;
@@ -57,19 +65,21 @@ static int disk_decode(const struct wire_open_disk *disk, unsigned int index, st
 	return 0;
 }
 
-int session_open_decode(const struct wire_header *header, const void *payload, struct session_open *open, struct err *e)
+int session_open_decode(const struct wire_header *header, const void *payload,
+			struct session_open *open, struct err *e)
 {
 	struct wire_open_disk disk;
 	struct wire_open head;
 	int r = 0;
 
 	if (header->type != WIRE_OPEN)
-		return err_set(e, -EPROTO, "the primary sent a %s frame instead of OPEN", wire_type_name(header->type));
+		return err_set(e, -EPROTO, "the primary sent a %s frame instead of OPEN",
+			       wire_type_name(header->type));
 	memcpy(&head, payload, sizeof(head));
 	if (!head.disk_count || head.disk_count > WIRE_MAX_DISKS ||
 	    header->payload_bytes != sizeof(head) + head.disk_count * sizeof(disk))
-		return err_set(e, -EPROTO, "OPEN says %" PRIu32 " disks in %" PRIu32 " bytes", head.disk_count,
-			       header->payload_bytes);
+		return err_set(e, -EPROTO, "OPEN says %" PRIu32 " disks in %" PRIu32 " bytes",
+			       head.disk_count, header->payload_bytes);
 	if (!terminated(head.vm, sizeof(head.vm)))
 		return err_set(e, -EPROTO, "OPEN has no VM name");
 	if (head.flags)
@@ -78,13 +88,15 @@ int session_open_decode(const struct wire_header *header, const void *payload, s
 	memcpy(open->vm, head.vm, sizeof(open->vm));
 	memcpy(open->relationship, head.relationship, sizeof(open->relationship));
 	for (unsigned int i = 0; i < head.disk_count && !r; i++) {
-		memcpy(&disk, (const uint8_t *)payload + sizeof(head) + i * sizeof(disk), sizeof(disk));
+		memcpy(&disk, (const uint8_t *)payload + sizeof(head) + i * sizeof(disk),
+		       sizeof(disk));
 		r = disk_decode(&disk, i, &open->disks[i], e);
 	}
 	return r;
 }
 
-int session_opened_send(int sock, const struct session_opened *opened, unsigned int disk_count, struct err *e)
+int session_opened_send(int sock, const struct session_opened *opened, unsigned int disk_count,
+			struct err *e)
 {
 	const struct wire_opened head = {
 		.state = opened->state, .disk_count = disk_count, .last_pass = opened->last_pass,
@@ -99,23 +111,28 @@ int session_opened_send(int sock, const struct session_opened *opened, unsigned 
 	return session_send(sock, &header, payload, e);
 }
 
-static int opened_decode(const struct wire_header *header, const uint8_t *payload, const struct session_open *open,
-			 struct session_opened *opened, struct err *e)
+static int opened_decode(const struct wire_header *header, const uint8_t *payload,
+			 const struct session_open *open, struct session_opened *opened,
+			 struct err *e)
 {
 	struct wire_opened head;
 
 	if (header->type != WIRE_OPENED)
-		return err_set(e, -EPROTO, "the replica answered OPEN with a %s frame", wire_type_name(header->type));
+		return err_set(e, -EPROTO, "the replica answered OPEN with a %s frame",
+			       wire_type_name(header->type));
 	memcpy(&head, payload, sizeof(head));
 	if (head.disk_count != open->disk_count || head.state > WIRE_STATE_COMPLETE ||
 	    header->payload_bytes != sizeof(head) + head.disk_count * sizeof(uint64_t))
-		return err_set(e, -EPROTO, "the replica's answer to OPEN is of state %" PRIu32 " and %" PRIu32 " disks",
+		return err_set(e, -EPROTO,
+			       "the replica's answer to OPEN is of state %" PRIu32 " and %" PRIu32
+			       " disks",
 			       head.state, head.disk_count);
 	*opened = (struct session_opened){ .state = head.state, .last_pass = head.last_pass };
 	memcpy(opened->initial_durable, payload + sizeof(head), head.disk_count * sizeof(uint64_t));
 	for (unsigned int i = 0; i < head.disk_count; i++)
 		if (opened->initial_durable[i] > open->disks[i].size_bytes)
-			return err_set(e, -EPROTO, "the replica says that it has more of disk %s than there is",
+			return err_set(e, -EPROTO,
+				       "the replica says that it has more of disk %s than there is",
 				       open->disks[i].name);
 	return 0;
 }
@@ -124,12 +141,14 @@ int session_open(int sock, const struct session_open *open, struct session_opene
 		 int cancel_fd, struct err *e)
 {
 	uint8_t payload[OPEN_MAX_BYTES];
-	struct wire_header header = { .type = WIRE_OPEN, .payload_bytes = open_encode(open, payload) };
+	struct wire_header header = { .type = WIRE_OPEN,
+				      .payload_bytes = open_encode(open, payload) };
 	int r;
 
 	r = session_send(sock, &header, payload, e);
 	if (!r)
-		r = session_receive(sock, &header, payload, sizeof(payload), cancel_fd, SESSION_TIMEOUT_S, e);
+		r = session_receive(sock, &header, payload, sizeof(payload), cancel_fd,
+				    SESSION_TIMEOUT_S, e);
 	if (!r)
 		r = opened_decode(&header, payload, open, opened, e);
 	return r;

@@ -71,7 +71,8 @@ void wire_header_seal(const struct wire_header *header, uint8_t out[WIRE_HEADER_
 	memcpy(out, &h, sizeof(h));
 }
 
-void wire_header_encode(const struct wire_header *header, const void *payload, uint8_t out[WIRE_HEADER_BYTES])
+void wire_header_encode(const struct wire_header *header, const void *payload,
+			uint8_t out[WIRE_HEADER_BYTES])
 {
 	struct wire_header h = *header;
 
@@ -86,13 +87,17 @@ static int check_shape(const struct wire_header *h, const struct shape *shape, s
 		return err_set(e, -EPROTO, "a %s frame cannot have a payload of %" PRIu32 " bytes",
 			       shape->name, h->payload_bytes);
 	if (h->flags & ~shape->flags)
-		return err_set(e, -EPROTO, "a %s frame has unknown flags 0x%x", shape->name, h->flags);
+		return err_set(e, -EPROTO, "a %s frame has unknown flags 0x%x", shape->name,
+			       h->flags);
 	if (h->reserved || (!h->payload_bytes && h->payload_xxh3) ||
 	    (h->disk && !(shape->fields & F_DISK)) || (h->offset && !(shape->fields & F_OFFSET)) ||
-	    (h->raw_bytes && !(shape->fields & F_RAW)) || (h->sequence && !(shape->fields & F_SEQUENCE)))
-		return err_set(e, -EPROTO, "a %s frame has a field set that it does not have", shape->name);
+	    (h->raw_bytes && !(shape->fields & F_RAW)) ||
+	    (h->sequence && !(shape->fields & F_SEQUENCE)))
+		return err_set(e, -EPROTO, "a %s frame has a field set that it does not have",
+			       shape->name);
 	if (h->disk >= WIRE_MAX_DISKS)
-		return err_set(e, -EPROTO, "a %s frame is of disk %" PRIu32 ": the limit is %d disks",
+		return err_set(e, -EPROTO,
+			       "a %s frame is of disk %" PRIu32 ": the limit is %d disks",
 			       shape->name, h->disk, WIRE_MAX_DISKS);
 	return 0;
 }
@@ -110,12 +115,15 @@ static int check_range(const struct wire_header *h, const char *name, struct err
 			fits = fits && h->payload_bytes == h->raw_bytes;
 	}
 	if (!fits)
-		return err_set(e, -EPROTO, "a %s frame cannot stand for %" PRIu64 " bytes at %" PRIu64
-			       " with a payload of %" PRIu32, name, h->raw_bytes, h->offset, h->payload_bytes);
+		return err_set(e, -EPROTO,
+			       "a %s frame cannot stand for %" PRIu64 " bytes at %" PRIu64
+			       " with a payload of %" PRIu32,
+			       name, h->raw_bytes, h->offset, h->payload_bytes);
 	return 0;
 }
 
-int wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES], struct wire_header *header, struct err *e)
+int wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES], struct wire_header *header,
+		       struct err *e)
 {
 	const struct shape *shape;
 	struct wire_header h;
@@ -123,12 +131,16 @@ int wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES], struct wire_header *
 
 	memcpy(&h, in, sizeof(h));
 	if (h.magic != WIRE_MAGIC)
-		return err_set(e, -EBADMSG, "the stream is damaged or not vmreplica's: a frame begins with 0x%08"
-			       PRIx32, h.magic);
+		return err_set(
+			e, -EBADMSG,
+			"the stream is damaged or not vmreplica's: a frame begins with 0x%08" PRIx32,
+			h.magic);
 	if (h.header_xxh3 != codec_xxh3(&h, SUMMED_BYTES))
-		return err_set(e, -EBADMSG, "the stream is damaged: the checksum of a frame's header is wrong");
+		return err_set(e, -EBADMSG,
+			       "the stream is damaged: the checksum of a frame's header is wrong");
 	if (h.payload_bytes > WIRE_MAX_PAYLOAD)
-		return err_set(e, -EPROTO, "a frame's payload of %" PRIu32 " bytes is over the limit of %u",
+		return err_set(e, -EPROTO,
+			       "a frame's payload of %" PRIu32 " bytes is over the limit of %u",
 			       h.payload_bytes, WIRE_MAX_PAYLOAD);
 	shape = shape_of(h.type);
 	if (!shape)
@@ -143,9 +155,12 @@ int wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES], struct wire_header *
 
 int wire_payload_check(const struct wire_header *header, const void *payload, struct err *e)
 {
-	if (header->payload_bytes && header->payload_xxh3 != codec_xxh3(payload, header->payload_bytes))
-		return err_set(e, -EBADMSG, "the stream is damaged: the checksum of a %s frame's payload is wrong"
-			       " (disk %" PRIu32 ", offset %" PRIu64 ")", wire_type_name(header->type),
-			       header->disk, header->offset);
+	if (header->payload_bytes &&
+	    header->payload_xxh3 != codec_xxh3(payload, header->payload_bytes))
+		return err_set(
+			e, -EBADMSG,
+			"the stream is damaged: the checksum of a %s frame's payload is wrong"
+			" (disk %" PRIu32 ", offset %" PRIu64 ")",
+			wire_type_name(header->type), header->disk, header->offset);
 	return 0;
 }
