@@ -41,8 +41,8 @@
 #include "../store/store.h"
 #include "../wire/session.h"
 #include "pass.h"
-#include "peer.h"
 #include "plan.h"
+#include "record.h"
 #include "track.h"
 
 #define SEAL_TIMEOUT_MS		30000	/* for the writes in flight at the cut to complete */
@@ -58,7 +58,6 @@ struct pass {
 	struct cbt_pass_info info;	/* of the kernel */
 	bool begun;			/* the kernel's pass is to be ended by us */
 	bool whole;
-	int sock;			/* -1: none */
 	struct timespec started;	/* CLOCK_MONOTONIC */
 	struct ship_disk disks[STATE_MAX_DISKS];
 };
@@ -116,25 +115,26 @@ static int prepare(struct pass *p, struct err *e)
 	return rc;
 }
 
-static int connect_replica(struct pass *p, struct session_opened *opened, struct err *e)
+static int connect_replica(struct pass *p, struct err *e)
 {
 	const struct pass_spec *spec = p->spec;
 	int rc;
 
-	p->sock = session_connect(p->state.host, p->state.port, spec->cancel_fd, e);
-	if (p->sock < 0)
-		return p->sock;
+	if (peer_ready(spec->peer))
+		return 0;
+	rc = peer_connect(spec->peer, &p->state, spec->cancel_fd, e);
+	if (rc)
+		return rc;
 	if (!p->state.replica_opened) {
 		/* From the next frame on the replica may have a directory for us. */
-		state_file_begin(spec->file)->replica_opened = true;
-		rc = state_file_end(spec->file, e);
+		rc = record_opened(spec->file, e);
 		if (rc)
 			return rc;
 	}
-	return peer_open(p->sock, &p->state, &p->track, opened, spec->cancel_fd, e);
+	return peer_open(spec->peer, &p->state, &p->track, spec->cancel_fd, e);
 }
 
-static int decide(struct pass *p, const struct session_opened *opened, struct err *e)
+static int decide(struct pass *p, struct err *e)
 {
 	struct plan_facts facts = {
 		.initial_complete = p->state.initial_complete,
@@ -142,7 +142,7 @@ static int decide(struct pass *p, const struct session_opened *opened, struct er
 		.last_pass = p->state.last_pass,
 		.disk_count = p->state.disk_count,
 		.untrusted = track_untrusted(&p->track),
-		.replica = *opened,
+		.replica = p->spec->peer->opened,
 	};
 	unsigned int i;
 
@@ -160,17 +160,6 @@ static int decide(struct pass *p, const struct session_opened *opened, struct er
 }
 
 /* --- cut, map --------------------------------------------------------------- */
-
-static int record_full(struct pass *p, struct err *e)
-{
-	struct state *state = state_file_begin(p->spec->file);
-	unsigned int i;
-
-	state->initial_complete = false;
-	for (i = 0; i < state->disk_count; i++)
-		state->disks[i].checkpoint_bytes = 0;
-	return state_file_end(p->spec->file, e);
-}
 
 static int wait_sealed(struct pass *p, struct err *e)
 {
@@ -192,7 +181,7 @@ static int wait_sealed(struct pass *p, struct err *e)
 
 static int cut(struct pass *p, struct err *e)
 {
-	int rc = p->plan.full ? record_full(p, e) : 0;
+	int rc = p->plan.full ? record_full(p->spec->file, e) : 0;
 	uint32_t flags = 0;
 
 	if (rc)
@@ -282,8 +271,7 @@ static void checkpointed(void *arg, unsigned int disk, uint64_t offset)
 	struct pass *p = arg;
 	struct err why = { 0 };
 
-	state_file_begin(p->spec->file)->disks[disk].checkpoint_bytes = offset;
-	if (state_file_end(p->spec->file, &why)) {
+	if (record_checkpoint(p->spec->file, disk, offset, &why)) {
 		log_warn("%s: %s; an interruption will cost more copying", p->state.vm, why.text);
 		return;
 	}
@@ -327,13 +315,13 @@ static int send_begin(struct pass *p, struct err *e)
 		.sequence = p->plan.pass,
 	};
 
-	return session_send(p->sock, &header, &begin, e);
+	return session_send(p->spec->peer->sock, &header, &begin, e);
 }
 
 static int send_data(struct pass *p, struct err *e)
 {
 	struct ship_spec ship = {
-		.sock = p->sock,
+		.sock = p->spec->peer->sock,
 		.disk_count = p->state.disk_count,
 		.disks = p->disks,
 		.initial = p->plan.kind == WIRE_PASS_INITIAL,
@@ -365,7 +353,7 @@ static int send_end(struct pass *p, struct err *e)
 		.sequence = p->plan.pass,
 	};
 
-	return session_send(p->sock, &header, &end, e);
+	return session_send(p->spec->peer->sock, &header, &end, e);
 }
 
 static int wait_durable(struct pass *p, struct err *e)
@@ -374,7 +362,7 @@ static int wait_durable(struct pass *p, struct err *e)
 	int rc;
 
 	do {	/* a checkpoint's answer may still be under way; the pass's own covers it */
-		rc = session_receive(p->sock, &header, NULL, 0, p->spec->cancel_fd, DURABLE_TIMEOUT_S, e);
+		rc = session_receive(p->spec->peer->sock, &header, NULL, 0, p->spec->cancel_fd, DURABLE_TIMEOUT_S, e);
 	} while (!rc && header.type == WIRE_CHECKPOINTED);
 	if (!rc && (header.type != WIRE_PASS_DURABLE || header.sequence != p->plan.pass))
 		rc = err_set(e, -EPROTO, "the replica answered %s where PASS_DURABLE was due",
@@ -392,41 +380,23 @@ static uint64_t elapsed_ms(const struct pass *p)
 	return (now.tv_sec - p->started.tv_sec) * 1000 + (now.tv_nsec - p->started.tv_nsec) / 1000000;
 }
 
-static bool is_point(const struct pass *p)
-{
-	return p->whole && p->plan.kind == WIRE_PASS_DELTA;
-}
-
 /* Step 5 of the head of this file: record, then drop. */
-static int record_durable(struct pass *p, struct err *e)
-{
-	struct state *state = state_file_begin(p->spec->file);
-	uint64_t bytes = extent_bytes(p), wire = atomic_load(&p->spec->progress->wire_bytes);
-	unsigned int i;
-
-	state->last_pass = p->plan.pass;
-	state->initial_complete = true;
-	for (i = 0; i < state->disk_count; i++)
-		state->disks[i].checkpoint_bytes = 0;
-	if (is_point(p)) {
-		state->last_point = p->plan.pass;
-		state->last_point_time_us = p->info.cut_time_ns / 1000;
-	}
-	state->statistics.passes++;
-	state->statistics.bytes += bytes;
-	state->statistics.wire_bytes += wire;
-	state->statistics.last_bytes = bytes;
-	state->statistics.last_wire_bytes = wire;
-	state->statistics.last_milliseconds = elapsed_ms(p);
-	return state_file_end(p->spec->file, e);
-}
-
 static int finish(struct pass *p, struct err *e)
 {
-	int rc = record_durable(p, e);
+	const struct record_pass record = {
+		.pass = p->plan.pass,
+		.point = p->whole && p->plan.kind == WIRE_PASS_DELTA,
+		.cut_time_us = p->info.cut_time_ns / 1000,
+		.bytes = extent_bytes(p),
+		.wire_bytes = atomic_load(&p->spec->progress->wire_bytes),
+		.milliseconds = elapsed_ms(p),
+	};
+	int rc = record_durable(p->spec->file, &record, e);
 
 	if (rc)
 		return rc;
+	p->spec->peer->opened.state = WIRE_STATE_COMPLETE;
+	p->spec->peer->opened.last_pass = p->plan.pass;
 	rc = cbt_pass_commit(p->cbt, p->track.group, p->info.id);
 	if (rc)		/* the marks are back in the live map: sent once more */
 		log_warn("%s: pass %llu is durable, but its map could not be dropped: %s", p->state.vm,
@@ -437,7 +407,6 @@ static int finish(struct pass *p, struct err *e)
 
 static int run(struct pass *p, struct err *e)
 {
-	struct session_opened opened;
 	int rc;
 
 	set_phase(p, PASS_PHASE_PREPARE);
@@ -445,9 +414,9 @@ static int run(struct pass *p, struct err *e)
 	if (rc)
 		return rc;
 	set_phase(p, PASS_PHASE_CONNECT);
-	rc = connect_replica(p, &opened, e);
+	rc = connect_replica(p, e);
 	if (!rc)
-		rc = decide(p, &opened, e);
+		rc = decide(p, e);
 	if (rc)
 		return rc;
 	set_phase(p, PASS_PHASE_CUT);
@@ -478,8 +447,6 @@ static void clean_up(struct pass *p)
 		if (p->disks[i].fd >= 0)
 			close(p->disks[i].fd);
 	}
-	if (p->sock >= 0)
-		close(p->sock);
 	if (p->begun)	/* closing the handle would do it as well, but later */
 		cbt_pass_give_up(p->cbt, p->track.group, p->info.id);
 	if (p->cbt)
@@ -495,12 +462,13 @@ int pass_run(const struct pass_spec *spec, struct pass_result *result, struct er
 	if (!p)
 		return err_sys(e, -ENOMEM, "cannot begin a pass");
 	p->spec = spec;
-	p->sock = -1;
 	clock_gettime(CLOCK_MONOTONIC, &p->started);
 	for (i = 0; i < STATE_MAX_DISKS; i++)
 		p->disks[i].fd = -1;
 	state_file_get(spec->file, &p->state);
 	rc = run(p, e);
+	if (rc)
+		peer_close(spec->peer);
 	*result = (struct pass_result){
 		.pass = p->plan.pass,
 		.initial = p->plan.kind == WIRE_PASS_INITIAL,

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "../common/err.h"
+#include "peer.h"
 #include "ship.h"
 #include "state.h"
 
@@ -26,6 +27,7 @@ const char *pass_phase_name(enum pass_phase phase);
 
 struct pass_spec {
 	struct state_file *file;	/* of the relationship; what is acknowledged is recorded there */
+	struct peer *peer;		/* to the replica: used if it is ready, kept after success only */
 	bool allow_full;		/* all may be sent again, if it must be */
 	int cancel_fd;			/* eventfd: readable ends it with -ECANCELED and nothing lost */
 	struct ship_progress *progress;

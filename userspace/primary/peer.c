@@ -1,10 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "peer.h"
+
+void peer_init(struct peer *peer)
+{
+	*peer = (struct peer){ .sock = -1 };
+}
+
+void peer_close(struct peer *peer)
+{
+	if (peer->sock >= 0)
+		close(peer->sock);
+	peer->sock = -1;
+}
+
+bool peer_ready(const struct peer *peer)
+{
+	struct pollfd pollfd = { .fd = peer->sock, .events = POLLIN | POLLRDHUP };
+
+	/* Between passes the replica says nothing but that it is going away. */
+	return peer->sock >= 0 && poll(&pollfd, 1, 0) == 0;
+}
+
+int peer_connect(struct peer *peer, const struct state *state, int cancel_fd, struct err *e)
+{
+	peer_close(peer);
+	peer->sock = session_connect(state->host, state->port, cancel_fd, e);
+	return peer->sock < 0 ? peer->sock : 0;
+}
 
 int peer_probe(const char *host, uint16_t port, int cancel_fd, struct err *e)
 {
@@ -34,8 +62,8 @@ static void describe(const struct state *state, const struct track *track, struc
 	}
 }
 
-int peer_open(int sock, const struct state *state, const struct track *track, struct session_opened *opened,
-	      int cancel_fd, struct err *e)
+int peer_open(struct peer *peer, const struct state *state, const struct track *track, int cancel_fd,
+	      struct err *e)
 {
 	struct session_open *open = calloc(1, sizeof(*open));
 	int rc;
@@ -43,7 +71,7 @@ int peer_open(int sock, const struct state *state, const struct track *track, st
 	if (!open)
 		return err_sys(e, -ENOMEM, "cannot describe the disks of %s", state->vm);
 	describe(state, track, open);
-	rc = session_open(sock, open, opened, cancel_fd, e);
+	rc = session_open(peer->sock, open, &peer->opened, cancel_fd, e);
 	free(open);
 	return rc;
 }
@@ -51,19 +79,20 @@ int peer_open(int sock, const struct state *state, const struct track *track, st
 int peer_release(const struct state *state, int cancel_fd, struct err *e)
 {
 	struct wire_header header = { .type = WIRE_RELEASE };
-	struct session_opened opened;
-	int sock = session_connect(state->host, state->port, cancel_fd, e), rc;
+	struct peer peer;
+	int rc;
 
-	if (sock < 0)
-		return sock;
-	rc = peer_open(sock, state, NULL, &opened, cancel_fd, e);
+	peer_init(&peer);
+	rc = peer_connect(&peer, state, cancel_fd, e);
 	if (!rc)
-		rc = session_send(sock, &header, NULL, e);
+		rc = peer_open(&peer, state, NULL, cancel_fd, e);
 	if (!rc)
-		rc = session_receive(sock, &header, NULL, 0, cancel_fd, SESSION_TIMEOUT_S, e);
+		rc = session_send(peer.sock, &header, NULL, e);
+	if (!rc)
+		rc = session_receive(peer.sock, &header, NULL, 0, cancel_fd, SESSION_TIMEOUT_S, e);
 	if (!rc && header.type != WIRE_RELEASED)
 		rc = err_set(e, -EPROTO, "the replica answered %s where RELEASED was due",
 			     wire_type_name(header.type));
-	close(sock);
+	peer_close(&peer);
 	return rc;
 }

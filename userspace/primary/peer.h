@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The replica as the primary meets it before and without a pass. */
+/*
+ * The replica as the primary meets it: the session that passes go through, and what
+ * is said without one. A session that is kept for the next pass lets the replica merge
+ * old passes in between, and take its time for that when the passes come fast.
+ */
 #ifndef VMR_PRIMARY_PEER_H
 #define VMR_PRIMARY_PEER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../common/err.h"
@@ -10,14 +15,28 @@
 #include "state.h"
 #include "track.h"
 
+/* One thread at a time. */
+struct peer {
+	int sock;			/* -1: no session */
+	struct session_opened opened;	/* what the replica has; brought up to date after each pass */
+};
+
+void peer_init(struct peer *peer);
+void peer_close(struct peer *peer);
+
+/* There is a session, and the replica has neither hung up nor said anything since. */
+bool peer_ready(const struct peer *peer);
+
 /* @cancel_fd, here and below: an eventfd that ends it with -ECANCELED when readable. */
 
 /* Can the replica be reached, and does it speak our language? */
 int peer_probe(const char *host, uint16_t port, int cancel_fd, struct err *e);
 
-/* Opens the session. @track: the disks as they are now; null: as they were recorded. */
-int peer_open(int sock, const struct state *state, const struct track *track, struct session_opened *opened,
-	      int cancel_fd, struct err *e);
+int peer_connect(struct peer *peer, const struct state *state, int cancel_fd, struct err *e);
+
+/* Opens the session on the connection. @track: the disks as they are now; null: as they were recorded. */
+int peer_open(struct peer *peer, const struct state *state, const struct track *track, int cancel_fd,
+	      struct err *e);
 
 /* Tells the replica that the relationship is removed; it keeps its points. */
 int peer_release(const struct state *state, int cancel_fd, struct err *e);

@@ -11,6 +11,7 @@
 #include "work.h"
 
 #define LOOK_PERIOD_US	200000
+#define KEEP_PEER_US	10000000	/* the session is kept for a pass that is due within that */
 #define FIRST_BACKOFF_S	5
 #define MAX_BACKOFF_S	60
 
@@ -22,6 +23,7 @@ static struct relationship *add(struct service *service, enum relationship_mode 
 		return NULL;
 	r->service = service;
 	r->mode = mode;
+	peer_init(&r->peer);
 	r->number = ++service->next_relationship;
 	snprintf(r->path, sizeof(r->path), "/org/vmreplica/Relationship/%u", r->number);
 	while (*at)
@@ -64,6 +66,7 @@ void relationship_free(struct relationship *r)
 	while (*at != r)
 		at = &(*at)->next;
 	*at = r->next;
+	peer_close(&r->peer);
 	state_file_close(r->file);
 	free(r);
 }
@@ -191,6 +194,8 @@ int relationship_set_suspended(struct relationship *r, bool suspended, struct er
 {
 	int rc;
 
+	if (!r->job)
+		peer_close(&r->peer);
 	state_file_begin(r->file)->suspended = suspended;
 	rc = state_file_end(r->file, e);
 	r->failure[0] = 0;
@@ -287,10 +292,18 @@ static void on_pass_end(struct job *job)
 	}
 	relationship_refresh(r);
 	relationship_object_changed(r);
-	if (r->removal && !r->service->stopping) {
-		r->job = r->removal;
-		job_begin(r->removal);
-	}
+	/* Not for long: the replica can serve so many primaries at a time. */
+	if (!relationship_scheduled(r) || r->due_us > service_now_us() + KEEP_PEER_US)
+		peer_close(&r->peer);
+	if (r->removal && !r->service->stopping)
+		relationship_begin_removal(r);
+}
+
+void relationship_begin_removal(struct relationship *r)
+{
+	peer_close(&r->peer);
+	r->job = r->removal;
+	job_begin(r->removal);
 }
 
 struct job *relationship_start_pass(struct relationship *r, enum job_type type)
@@ -310,6 +323,7 @@ struct job *relationship_start_pass(struct relationship *r, enum job_type type)
 	if (!work)
 		return NULL;
 	work->file = r->file;
+	work->peer = &r->peer;
 	work->allow_full = type == JOB_INITIAL;
 	job = job_new(r->service, &spec);
 	if (!job)

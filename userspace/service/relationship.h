@@ -6,6 +6,7 @@
 #ifndef VMR_SERVICE_RELATIONSHIP_H
 #define VMR_SERVICE_RELATIONSHIP_H
 
+#include "../primary/peer.h"
 #include "../primary/state.h"
 #include "../primary/track.h"
 #include "job.h"
@@ -49,6 +50,7 @@ struct relationship {
 	struct state_file *file;
 	struct state state;		/* copy of the file's, taken by relationship_refresh() */
 	struct job *job;		/* has not ended; null: none */
+	struct peer peer;		/* while there is a job: the job's thread's */
 	struct job *removal;		/* begins when @job has ended */
 	uint64_t due_us;		/* CLOCK_MONOTONIC: next pass, if one may run by itself */
 	unsigned int failures;		/* passes in a row */
@@ -76,6 +78,9 @@ void relationship_refresh(struct relationship *r);
 
 /* A job for a pass: the first (type JOB_INITIAL, with all that may follow) or a delta. Begun. */
 struct job *relationship_start_pass(struct relationship *r, enum job_type type);
+
+/* Begins r->removal; there is no other job. */
+void relationship_begin_removal(struct relationship *r);
 
 /* Changes the state file: sets @suspended, or @start_wanted; ends with signals on the bus. */
 int relationship_set_suspended(struct relationship *r, bool suspended, struct err *e);

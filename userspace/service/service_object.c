@@ -291,12 +291,10 @@ static int remove_job(struct relationship *r, bool delete_points, sd_bus_message
 	r->removal = job_new(r->service, &spec);
 	if (!r->removal)
 		return answer_job(m, NULL);
-	if (r->job) {		/* its end begins the removal */
+	if (r->job)		/* its end begins the removal */
 		job_cancel(r->job, JOB_CANCEL_REMOVE);
-	} else {
-		r->job = r->removal;
-		job_begin(r->removal);
-	}
+	else
+		relationship_begin_removal(r);
 	return answer_job(m, r->removal);
 }
 

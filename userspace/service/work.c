@@ -6,7 +6,6 @@
 #include "../common/format.h"
 #include "../common/log.h"
 #include "../primary/pass.h"
-#include "../primary/peer.h"
 #include "../primary/track.h"
 #include "work.h"
 
@@ -92,6 +91,7 @@ int work_replicate(struct job *job, struct err *e)
 	struct work_replicate *work = job->arg;
 	struct pass_spec spec = {
 		.file = work->file,
+		.peer = work->peer,
 		.allow_full = work->allow_full,
 		.cancel_fd = job->cancel_fd,
 		.progress = &job->progress.pass,

@@ -3,6 +3,7 @@
 #ifndef VMR_SERVICE_WORK_H
 #define VMR_SERVICE_WORK_H
 
+#include "../primary/peer.h"
 #include "../primary/state.h"
 #include "job.h"
 
@@ -22,6 +23,7 @@ void work_create_free(void *create);
 /* Argument of work_replicate(). */
 struct work_replicate {
 	struct state_file *file;
+	struct peer *peer;
 	bool allow_full;
 };
 

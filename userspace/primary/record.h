@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a pass writes into the state, durable on return. pass.c says when, and why in
+ * that order.
+ */
+#ifndef VMR_PRIMARY_RECORD_H
+#define VMR_PRIMARY_RECORD_H
+
+#include "state.h"
+
+/* From the next frame on the replica may have a directory for the relationship. */
+int record_opened(struct state_file *file, struct err *e);
+
+/* A full pass is about to begin: what was complete is not, and no checkpoint counts. */
+int record_full(struct state_file *file, struct err *e);
+
+/* All of @disk before @offset is durable on the replica. */
+int record_checkpoint(struct state_file *file, unsigned int disk, uint64_t offset, struct err *e);
+
+struct record_pass {
+	uint64_t pass;			/* id */
+	bool point;
+	uint64_t cut_time_us;
+	uint64_t bytes, wire_bytes, milliseconds;
+};
+
+/* The pass is durable on the replica. */
+int record_durable(struct state_file *file, const struct record_pass *pass, struct err *e);
+
+#endif
