@@ -253,6 +253,10 @@ static inline void world_read_file(const char *path, uint8_t *shows, uint64_t si
 		CHECK(pread(fd, shows, size, 0) == (ssize_t)size);
 	} else {
 		CHECK_EQ(world_be32(fd, 0), 0x514649fb);
+		if (world_be32(fd, 0) != 0x514649fb) {
+			close(fd);
+			return;
+		}
 		CHECK(pread(fd, name, world_be32(fd, 16) & 255, world_be64(fd, 8)) > 0);
 		CHECK_EQ(world_be32(fd, 104), 0xe2792aca);
 		CHECK(pread(fd, format, world_be32(fd, 108) & 7, 112) > 0);
