@@ -48,11 +48,6 @@ u64 cbt_bitmap_memory(const struct cbt_bitmap *map)
 	return PAGE_ALIGN(blocks * BLOCK_WORDS * sizeof(long)) + words_of(blocks) * sizeof(long);
 }
 
-/*
- * The summary follows the bits: whoever sees a bit set and leaves the summary
- * to its setter holds the same epoch open as that setter, and the summary is read for
- * an exact answer only after both are through.
- */
 static void set_one(unsigned long bit, unsigned long *words)
 {
 	if (!test_bit(bit, words))
@@ -151,11 +146,6 @@ void cbt_bitmap_merge(struct cbt_bitmap *to, const struct cbt_bitmap *from)
 		set_one(block, to->summary);
 		cond_resched();
 	}
-}
-
-bool cbt_bitmap_test(const struct cbt_bitmap *map, u64 bit)
-{
-	return test_bit(bit, map->bits);
 }
 
 static bool next_set(const struct cbt_bitmap *map, u64 from, u64 *found)

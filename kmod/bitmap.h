@@ -12,6 +12,7 @@
 #ifndef CBT_BITMAP_H
 #define CBT_BITMAP_H
 
+#include <linux/bitops.h>
 #include <linux/types.h>
 
 #define CBT_BITMAP_BLOCK_SHIFT	12
@@ -30,6 +31,20 @@ int cbt_bitmap_init(struct cbt_bitmap *map, u64 nr_bits);
 void cbt_bitmap_exit(struct cbt_bitmap *map);
 u64 cbt_bitmap_memory(const struct cbt_bitmap *map);
 
+/* Any context. Cheap when the bit is set already: nothing is written then. */
+static inline void cbt_bitmap_set_one(struct cbt_bitmap *map, u64 bit)
+{
+	if (!test_bit(bit, map->bits))
+		set_bit(bit, map->bits);
+	/*
+	 * The summary follows the bits, also where the bit was another's: whoever set it
+	 * may have yet to come to the summary.
+	 */
+	bit >>= CBT_BITMAP_BLOCK_SHIFT;
+	if (!test_bit(bit, map->summary))
+		set_bit(bit, map->summary);
+}
+
 /* Any context. @first + @count <= nr_bits, @count > 0. */
 void cbt_bitmap_set(struct cbt_bitmap *map, u64 first, u64 count);
 /* Sets all; may run beside setters. */
@@ -40,7 +55,11 @@ void cbt_bitmap_clear_range(struct cbt_bitmap *map, u64 first, u64 count);
 /* @to |= @from; @to may have setters. Same number of bits. */
 void cbt_bitmap_merge(struct cbt_bitmap *to, const struct cbt_bitmap *from);
 
-bool cbt_bitmap_test(const struct cbt_bitmap *map, u64 bit);
+static inline bool cbt_bitmap_test(const struct cbt_bitmap *map, u64 bit)
+{
+	return test_bit(bit, map->bits);
+}
+
 /*
  * Finds the first run of set bits at or behind @from; returns false when there is
  * none. A run begins at @from if that bit is set.

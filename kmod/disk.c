@@ -181,7 +181,11 @@ void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sec
 	u64 from = (first - disk->first) >> disk->chunk_shift;
 	u64 last = (end - 1 - disk->first) >> disk->chunk_shift;
 
-	if (!cbt_debug_forget_mark())
+	if (cbt_debug_forget_mark())
+		return;
+	if (likely(from == last))
+		cbt_bitmap_set_one(&disk->map[slot], from);
+	else
 		cbt_bitmap_set(&disk->map[slot], from, last - from + 1);
 	this_cpu_inc(disk->stats->writes);
 	this_cpu_add(disk->stats->bytes, (end - first) << SECTOR_SHIFT);

@@ -8,6 +8,7 @@
 #include "pass.h"
 #include "preserve.h"
 #include "tap.h"
+#include "write.h"
 
 static int __init cbt_init(void)
 {
@@ -25,16 +26,19 @@ static int __init cbt_init(void)
 	err = cbt_image_init();
 	if (err)
 		goto err_preserve;
-	err = cbt_tap_init();
+	err = cbt_write_init();
 	if (err)
 		goto err_image;
+	err = cbt_tap_init();
+	if (err)
+		goto err_write;
 	err = cbt_netlink_init();
 	if (err)
-		goto err_tap;
+		goto err_write;
 	return 0;
 
-err_tap:
-	cbt_tap_exit();
+err_write:
+	cbt_write_exit();
 err_image:
 	cbt_image_exit();
 err_preserve:
@@ -52,7 +56,7 @@ static void __exit cbt_exit(void)
 	cbt_netlink_exit();
 	cbt_pass_exit();
 	cbt_groups_exit();
-	cbt_tap_exit();
+	cbt_write_exit();
 	cbt_image_exit();
 	cbt_preserve_exit();
 }

@@ -253,6 +253,8 @@ static bool wanted(const struct cbt_preserve *preserve, const struct cbt_disk *d
 	const struct cbt_bitmap *map = &disk->map[preserve->slot];
 	u64 at, count;
 
+	if (end - first == 1)
+		return cbt_bitmap_test(map, first) && !cbt_bitmap_test(&disk->released, first);
 	while (first < end && cbt_bitmap_next_run(map, first, &at, &count) && at < end) {
 		for (first = at; first < min(at + count, end); first++)
 			if (!cbt_bitmap_test(&disk->released, first))
@@ -268,19 +270,16 @@ static bool marked_within(const struct cbt_bitmap *map, u64 first, u64 end)
 	return cbt_bitmap_next_run(map, first, &at, &count) && at < end;
 }
 
-bool cbt_preserve_must_hold(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
-			    sector_t first, sector_t end)
+bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
+		       u64 first, u64 end)
 {
-	u64 from = (first - disk->first) >> disk->chunk_shift;
-	u64 until = ((end - 1 - disk->first) >> disk->chunk_shift) + 1;
-
 	if (smp_load_acquire(&preserve->off))
 		return false;
 	if (epoch->slot != preserve->slot)
-		return wanted(preserve, disk, from, until);
+		return wanted(preserve, disk, first, end);
 	/* A write of the pass itself. Has one of after the cut passed it by before it had marked? */
 	if (READ_ONCE(disk->group->epochs.live) != epoch &&
-	    marked_within(&disk->map[!preserve->slot], from, until))
+	    marked_within(&disk->map[!preserve->slot], first, end))
 		WRITE_ONCE(preserve->torn, true);
 	return false;
 }

@@ -28,10 +28,10 @@
 #include <linux/xarray.h>
 
 #include "bitmap.h"
+#include "disk.h"
+#include "epoch.h"
 
-struct cbt_disk;
 struct cbt_group;
-struct cbt_epoch;
 
 struct cbt_preserve {
 	struct kref ref;
@@ -74,12 +74,26 @@ void cbt_preserve_end(struct cbt_preserve *preserve);
 /* Chunks @first to @end (exclusive) have been read and need not be kept. May sleep. */
 void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end);
 
+/* The rest of cbt_preserve_must_hold(). */
+bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
+		       u64 first, u64 end);
+
 /*
  * A write of @epoch just marked sectors @first to @end of @disk, preemption is off.
  * True: it has to go to cbt_preserve_hold() before it may go on.
  */
-bool cbt_preserve_must_hold(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
-			    sector_t first, sector_t end);
+static inline bool cbt_preserve_must_hold(struct cbt_preserve *preserve, struct cbt_disk *disk,
+					  const struct cbt_epoch *epoch, sector_t first, sector_t end)
+{
+	u64 from = (first - disk->first) >> disk->chunk_shift;
+	u64 last = (end - 1 - disk->first) >> disk->chunk_shift;
+
+	/* The most frequent one: a new write of one chunk that is not in the pass. */
+	if (from == last && epoch->slot != preserve->slot &&
+	    !cbt_bitmap_test(&disk->map[preserve->slot], from))
+		return false;
+	return cbt_preserve_look(preserve, disk, epoch, from, last + 1);
+}
 
 /*
  * Holds @bio until sectors @first to @end of the gendisk have been seen to, then calls

@@ -4,8 +4,8 @@
  * (tracepoints block_bio_queue and block_bio_complete) and the requests that
  * carry no bio through there (block_rq_issue and block_rq_complete).
  *
- * Each write-like bio of a tracked disk enters its group's epoch, is marked, and gets
- * its end_io wrapped, so that the epoch knows when it has completed. A write that
+ * Each write-like bio of a tracked disk enters its group's epoch, is marked, and is
+ * wrapped (write.h), so that the epoch knows when it has completed. A write that
  * completes on a tracked disk without having been seen (it was in flight
  * when the disk was added, there was no memory for its context, a driver passed it on
  * past the tracepoint) makes the disk untrusted: nothing is missed in silence.
@@ -17,10 +17,8 @@
 
 struct cbt_disk;
 
-/* May sleep. -EOPNOTSUPP when the kernel lacks a tracepoint. */
+/* Finds the tracepoints. -EOPNOTSUPP when the kernel lacks one. */
 int cbt_tap_init(void);
-/* Every disk has been removed; waits until the last wrapped bio has ended. */
-void cbt_tap_exit(void);
 
 /* From its return on every write of the disk is seen. May sleep. */
 int cbt_tap_add(struct cbt_disk *disk);

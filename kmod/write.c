@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/blk-crypto.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "debug.h"
+#include "disk.h"
+#include "epoch.h"
+#include "preserve.h"
+#include "write.h"
+
+#define STOCK_MAX 128
+
+/* Free contexts of a CPU, chained through @private. Interrupts are off while it is touched. */
+struct stock {
+	struct cbt_write *free;
+	unsigned int count;
+};
+
+static DEFINE_PER_CPU(struct stock, stocks);
+static struct kmem_cache *write_cache;
+static bio_end_io_t *chain_end_io;	/* bio_chain_endio() of the block layer */
+static struct gendisk *wait_disk;	/* see cbt_write_hold() */
+
+/* --- contexts ------------------------------------------------------------ */
+
+static struct cbt_write *alloc_write(void)
+{
+	struct cbt_write *write;
+	unsigned long flags;
+	struct stock *stock;
+
+	if (cbt_debug_fail_alloc())
+		return NULL;
+	local_irq_save(flags);
+	stock = this_cpu_ptr(&stocks);
+	write = stock->free;
+	if (likely(write)) {
+		stock->free = write->private;
+		stock->count--;
+	}
+	local_irq_restore(flags);
+	return likely(write) ? write : kmem_cache_alloc(write_cache, GFP_NOWAIT | __GFP_NOWARN);
+}
+
+static void free_write(struct cbt_write *write)
+{
+	unsigned long flags;
+	struct stock *stock;
+
+	local_irq_save(flags);
+	stock = this_cpu_ptr(&stocks);
+	if (likely(stock->count < STOCK_MAX)) {
+		write->private = stock->free;
+		stock->free = write;
+		stock->count++;
+		write = NULL;
+	}
+	local_irq_restore(flags);
+	if (unlikely(write))
+		kmem_cache_free(write_cache, write);
+}
+
+static void drain_stocks(void)
+{
+	struct cbt_write *write;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		while ((write = per_cpu(stocks, cpu).free)) {
+			per_cpu(stocks, cpu).free = write->private;
+			kmem_cache_free(write_cache, write);
+		}
+	}
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+/*
+ * bio_chain_endio() ends the parent bio in turn, which may be a wrapped member of the
+ * same chain, and so on: a long chain would end on a stack frame a member.
+ * Within one context of one CPU, members end one after another instead.
+ */
+struct chain_list {
+	struct bio_list bios;
+	bool running;
+};
+
+struct chain_lists {
+	struct chain_list at[3];	/* task, softirq, hardirq */
+};
+static DEFINE_PER_CPU(struct chain_lists, chains);
+
+static unsigned int context_level(void)
+{
+	return in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
+}
+
+static void end_chain_member(struct bio *bio)
+{
+	struct chain_list *list;
+
+	preempt_disable();
+	list = &this_cpu_ptr(&chains)->at[context_level()];
+	bio_list_add(&list->bios, bio);
+	if (!list->running) {
+		list->running = true;
+		while ((bio = bio_list_pop(&list->bios)))
+			bio->bi_end_io(bio);
+		list->running = false;
+	}
+	preempt_enable();
+}
+
+void cbt_write_end_io(struct bio *bio)
+{
+	struct cbt_write *write = bio->bi_private;
+	struct cbt_epoch *epoch = write->epoch;
+
+	bio->bi_end_io = write->end_io;
+	bio->bi_private = write->private;
+	if (unlikely(write->hold))	/* it ended before it came to wait */
+		cbt_preserve_put(write->hold);
+	free_write(write);
+	if (unlikely(bio->bi_end_io == chain_end_io))
+		end_chain_member(bio);
+	else if (likely(bio->bi_end_io))
+		bio->bi_end_io(bio);
+	/*
+	 * Last, so that the module stays while this runs; with preemption off, so that who
+	 * frees the epoch can wait for the last look at it.
+	 */
+	preempt_disable();
+	cbt_epoch_leave(epoch);
+	preempt_enable();
+}
+
+/* The block layer keeps the function to itself; a chained bio shows it. */
+static void learn_chain_end_io(void)
+{
+	struct bio child, parent;
+
+	bio_init(&child, NULL, NULL, 0, REQ_OP_WRITE);
+	bio_init(&parent, NULL, NULL, 0, REQ_OP_WRITE);
+	bio_chain(&child, &parent);
+	chain_end_io = child.bi_end_io;
+	bio_uninit(&child);
+	bio_uninit(&parent);
+}
+
+bool cbt_write_wrap(const struct cbt_disk *disk, struct cbt_epoch *epoch, struct bio *bio)
+{
+	struct cbt_write *write = alloc_write();
+
+	if (unlikely(!write))
+		return false;
+	write->disk = disk;
+	write->epoch = epoch;
+	write->end_io = bio->bi_end_io;
+	write->private = bio->bi_private;
+	write->hold = NULL;
+	write->first = bio->bi_iter.bi_sector;
+	write->end = bio_end_sector(bio);
+	bio->bi_end_io = cbt_write_end_io;
+	bio->bi_private = write;
+	return true;
+}
+
+static const struct cbt_write *seen_by(const struct cbt_disk *disk, const struct bio *bio)
+{
+	bio_end_io_t *end_io = bio->bi_end_io;
+	const void *private = bio->bi_private;
+	const struct cbt_write *write;
+
+	while (end_io == cbt_write_end_io) {
+		write = private;
+		if (write->disk == disk)
+			return write;
+		end_io = write->end_io;
+		private = write->private;
+	}
+	return NULL;
+}
+
+/*
+ * Is @bio the front part of a seen write that the block layer split off? Then
+ * the rest of that write is its parent, and its sectors were noted with the parent's.
+ */
+static bool seen_as_part(const struct cbt_disk *disk, const struct bio *bio)
+{
+	const struct cbt_write *write = NULL;
+	const struct bio *parent = bio;
+	sector_t at = bio->bi_iter.bi_sector;
+
+	/* A parent stays until its parts have ended. */
+	while (!write && parent->bi_end_io == chain_end_io) {
+		parent = parent->bi_private;
+		write = seen_by(disk, parent);
+	}
+	if (!write)
+		return false;
+	/* Drivers leave bi_sector at the start or move it to the end. */
+	if (bio->bi_iter.bi_size)
+		return at >= write->first && bio_end_sector(bio) <= write->end;
+	return at > write->first && at <= write->end;
+}
+
+bool cbt_write_seen_otherwise(const struct cbt_disk *disk, const struct bio *bio)
+{
+	return seen_by(disk, bio) || seen_as_part(disk, bio);
+}
+
+/* --- writes that must wait ----------------------------------------------- */
+
+static struct cbt_write *next_hold(struct bio *bio)
+{
+	bio_end_io_t *end_io = bio->bi_end_io;
+	struct cbt_write *write = bio->bi_private;
+
+	for (; end_io == cbt_write_end_io; end_io = write->end_io, write = write->private)
+		if (write->hold)
+			return write;
+	return NULL;
+}
+
+/* Once for each tracked disk that has to keep something, then on to the device. */
+static void go_on(struct bio *bio)
+{
+	struct cbt_write *write = next_hold(bio);
+	struct cbt_preserve *hold;
+
+	if (!write) {
+		submit_bio_noacct(bio);
+		return;
+	}
+	hold = write->hold;
+	write->hold = NULL;
+	cbt_preserve_hold(hold, bio, write->hold_first, write->hold_end, go_on);
+	cbt_preserve_put(hold);
+}
+
+static void wait_submit_bio(struct bio *bio)
+{
+	struct cbt_write *write = next_hold(bio);
+
+	/*
+	 * The pointer itself: bio_set_dev() would clear what submit_bio_noacct() has
+	 * already done, and BIO_TRACE_COMPLETION keeps the probe from seeing it twice.
+	 */
+	bio->bi_bdev = write->bdev;
+	if (bio->bi_opf & REQ_NOWAIT)
+		bio_wouldblock_error(bio);
+	else
+		go_on(bio);
+}
+
+static const struct block_device_operations wait_fops = {
+	.owner = THIS_MODULE,
+	.submit_bio = wait_submit_bio,
+};
+
+/*
+ * A bio-based disk of ours, never added, is what such a bio is re-targeted to: its
+ * submit_bio may sleep, which the probe may not.
+ */
+bool cbt_write_hold(struct bio *bio, struct block_device *bdev, struct cbt_preserve *preserve,
+		    sector_t first, sector_t end)
+{
+	struct cbt_write *write = bio->bi_private;
+
+	/* Encrypted in line, our disk would have it encrypted in software. */
+	if (bio_has_crypt_ctx(bio))
+		return false;
+	write->hold = cbt_preserve_get(preserve);
+	write->hold_first = first;
+	write->hold_end = end;
+	write->bdev = bdev;
+	bio->bi_bdev = wait_disk->part0;
+	bio->bi_opf &= ~REQ_POLLED;
+	return true;
+}
+
+int cbt_write_init(void)
+{
+	learn_chain_end_io();
+	wait_disk = cbt_compat_alloc_disk(SECTOR_SIZE);
+	if (IS_ERR(wait_disk))
+		return PTR_ERR(wait_disk);
+	wait_disk->fops = &wait_fops;
+	cbt_compat_take_bios(wait_disk);
+	write_cache = KMEM_CACHE(cbt_write, 0);
+	if (write_cache)
+		return 0;
+	put_disk(wait_disk);
+	return -ENOMEM;
+}
+
+void cbt_write_exit(void)
+{
+	/* What may be left is a task preempted on its way out of cbt_write_end_io(). */
+	synchronize_rcu_tasks();
+	drain_stocks();
+	kmem_cache_destroy(write_cache);
+	put_disk(wait_disk);
+}
