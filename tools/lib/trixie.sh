@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root and build are tools/kernel's
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Sourced by tools/kernel: Debian 13's kernels. The kbuild tools of their
