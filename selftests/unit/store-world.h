@@ -28,14 +28,14 @@
 #include "unit.h"
 #include "userspace/store/store.h"
 
-#define WORLD_PASSES	64
-#define WORLD_VM	"vm"
+#define WORLD_PASSES 64
+#define WORLD_VM     "vm"
 
 struct world {
 	char root[PATH_MAX / 2];
 	struct store_disk disks[3];
 	struct store_spec spec;
-	uint8_t *shows[WORLD_PASSES][3];	/* by pass id and disk; null: no such pass */
+	uint8_t *shows[WORLD_PASSES][3]; /* by pass id and disk; null: no such pass */
 };
 
 /* xorshift64*: the same numbers everywhere. */
@@ -75,13 +75,15 @@ static inline void world_init(struct world *w, const char *parent, unsigned int 
 	w->spec.disks = w->disks;
 	for (unsigned int i = 0; i < count; i++) {
 		snprintf(w->disks[i].name, sizeof(w->disks[i].name), "vd%c", 'a' + i);
-		snprintf(w->disks[i].source, sizeof(w->disks[i].source), "/dev/vg/disk \"%u\"\n", i);
+		snprintf(w->disks[i].source, sizeof(w->disks[i].source), "/dev/vg/disk \"%u\"\n",
+			 i);
 		w->disks[i].size_bytes = sizes[i];
 		w->disks[i].chunk_bytes = chunks[i];
 	}
 }
 
-static inline int world_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static inline int world_remove_one(const char *path, const struct stat *st, int type,
+				   struct FTW *ftw)
 {
 	return remove(path);
 }
@@ -103,7 +105,8 @@ struct world_op {
 };
 
 /* The @n'th of the operations of pass @id; all of them follow from @seed. */
-static inline struct world_op world_op(const struct world *w, uint64_t seed, uint64_t id, unsigned int n)
+static inline struct world_op world_op(const struct world *w, uint64_t seed, uint64_t id,
+				       unsigned int n)
 {
 	uint64_t state = seed * 1000003 + id * 7919 + n * 104729 + 1, chunks, first;
 	struct world_op op = { 0 };
@@ -115,7 +118,7 @@ static inline struct world_op world_op(const struct world *w, uint64_t seed, uin
 	disk = &w->disks[op.disk];
 	chunks = (disk->size_bytes + disk->chunk_bytes - 1) / disk->chunk_bytes;
 	first = world_random(&state) % chunks;
-	if (world_random(&state) % 8 == 0)	/* the end of a disk is where mistakes are made */
+	if (world_random(&state) % 8 == 0) /* the end of a disk is where mistakes are made */
 		first = chunks - 1 - world_random(&state) % (chunks < 4 ? chunks : 4);
 	op.offset = first * disk->chunk_bytes;
 	op.length = (1 + world_random(&state) % (chunks - first)) * disk->chunk_bytes;
@@ -134,8 +137,9 @@ static inline uint8_t world_byte(const struct world_op *op, uint64_t offset)
 	return op->zero ? 0 : (uint8_t)(op->fill + (offset >> 9) * 7 + offset % 251);
 }
 
-/* Puts what pass @id must show into the model: pass @before (0: an empty disk) and @ops operations. */
-static inline void world_model(struct world *w, uint64_t seed, uint64_t before, uint64_t id, unsigned int ops)
+/* Models what pass @id must show: pass @before (0: an empty disk) and @ops operations. */
+static inline void world_model(struct world *w, uint64_t seed, uint64_t before, uint64_t id,
+			       unsigned int ops)
 {
 	for (unsigned int i = 0; i < w->spec.disk_count; i++) {
 		free(w->shows[id][i]);
@@ -164,7 +168,8 @@ static inline int world_write(struct store_pass *pass, const struct world_op *op
 		uint8_t *buf;
 		ssize_t got;
 
-		ret = store_pass_place(pass, op->disk, op->offset + done, op->length - done, &place, e);
+		ret = store_pass_place(pass, op->disk, op->offset + done, op->length - done, &place,
+				       e);
 		if (ret)
 			return ret;
 		buf = aligned_alloc(4096, (place.length + 4095) / 4096 * 4096);
@@ -180,11 +185,12 @@ static inline int world_write(struct store_pass *pass, const struct world_op *op
 }
 
 /* Pass @id with its @ops operations, up to the commit. */
-static inline int world_pass(struct world *w, struct store *store, uint64_t seed, uint64_t id, unsigned int ops,
-			     bool whole, struct err *e)
+static inline int world_pass(struct world *w, struct store *store, uint64_t seed, uint64_t id,
+			     unsigned int ops, bool whole, struct err *e)
 {
 	enum store_pass_kind kind = store_initial(store) == STORE_INITIAL_COMPLETE ?
-				    STORE_PASS_DELTA : STORE_PASS_INITIAL;
+					    STORE_PASS_DELTA :
+					    STORE_PASS_INITIAL;
 	struct store_pass *pass;
 	int ret = store_pass_begin(store, id, kind, &pass, e);
 
@@ -221,12 +227,14 @@ static inline uint32_t world_be32(int fd, uint64_t at)
 /* Puts the clusters that the overlay @fd holds over @shows. */
 static inline void world_read_clusters(int fd, uint8_t *shows, uint64_t size)
 {
-	uint64_t cluster = 1ULL << world_be32(fd, 20), per_l2 = cluster / 8, l1 = world_be64(fd, 40);
+	uint64_t cluster = 1ULL << world_be32(fd, 20), per_l2 = cluster / 8,
+		 l1 = world_be64(fd, 40);
 
 	CHECK_EQ(world_be64(fd, 24), size);
 	for (uint64_t at = 0; at < size; at += cluster) {
 		uint64_t index = at / cluster, bytes = size - at < cluster ? size - at : cluster;
-		uint64_t l2 = world_be64(fd, l1 + index / per_l2 * 8) & 0x00fffffffffffe00ULL, entry;
+		uint64_t l2 = world_be64(fd, l1 + index / per_l2 * 8) & 0x00fffffffffffe00ULL,
+			 entry;
 
 		if (!l2)
 			continue;
@@ -234,7 +242,8 @@ static inline void world_read_clusters(int fd, uint8_t *shows, uint64_t size)
 		if (entry & 1)
 			memset(shows + at, 0, bytes);
 		else if (entry)
-			CHECK(pread(fd, shows + at, bytes, entry & 0x00fffffffffffe00ULL) == (ssize_t)bytes);
+			CHECK(pread(fd, shows + at, bytes, entry & 0x00fffffffffffe00ULL) ==
+			      (ssize_t)bytes);
 	}
 }
 
@@ -287,7 +296,8 @@ static inline unsigned int world_check_points(struct world *w)
 			bool same;
 
 			world_read_file(points.at[i].disks[j].file, shows, w->disks[j].size_bytes);
-			same = w->shows[id][j] && !memcmp(shows, w->shows[id][j], w->disks[j].size_bytes);
+			same = w->shows[id][j] &&
+			       !memcmp(shows, w->shows[id][j], w->disks[j].size_bytes);
 			if (!same)
 				printf("# point %u, disk %u is not what it was\n", id, j);
 			CHECK(same);
@@ -321,7 +331,9 @@ static inline void world_check_points_with_qemu(struct world *w)
 			close(fd);
 			CHECK_STR(disk->format, "qcow2");
 			CHECK_EQ(world_run("qemu-img check -q -f qcow2 '%s'", disk->file), 0);
-			CHECK_EQ(world_run("qemu-img compare -q -f qcow2 -F raw '%s' '%s'", disk->file, raw), 0);
+			CHECK_EQ(world_run("qemu-img compare -q -f qcow2 -F raw '%s' '%s'",
+					   disk->file, raw),
+				 0);
 		}
 	}
 	store_points_free(&points);

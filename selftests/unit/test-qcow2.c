@@ -5,7 +5,7 @@
 #include "store-world.h"
 #include "userspace/store/qcow2.h"
 
-#define TIB	(UINT64_C(1) << 40)
+#define TIB (UINT64_C(1) << 40)
 
 static char dir[PATH_MAX / 2];
 static int dir_fd;
@@ -73,7 +73,8 @@ static void put(struct qcow2 *q, uint64_t offset, uint32_t length, uint8_t fill)
 		buf = aligned_alloc(4096, place.length);
 		memset(buf, 0, place.length);
 		memset(buf, fill, place.length < length - done ? place.length : length - done);
-		CHECK(pwrite(place.fd, buf, place.length, place.file_offset) == (ssize_t)place.length);
+		CHECK(pwrite(place.fd, buf, place.length, place.file_offset) ==
+		      (ssize_t)place.length);
 		free(buf);
 	}
 }
@@ -91,7 +92,8 @@ static void compare_with(const uint8_t *shows, uint64_t size)
 	CHECK(!memcmp(got, shows, size));
 	free(got);
 	CHECK_EQ(check_with_qemu(), 0);
-	CHECK_EQ(world_run("qemu-img compare -q -f qcow2 -F raw '%s' '%s/model.raw'", path, dir), 0);
+	CHECK_EQ(world_run("qemu-img compare -q -f qcow2 -F raw '%s' '%s/model.raw'", path, dir),
+		 0);
 }
 
 /* What the store's reader finds, laid over the base, is the model too. */
@@ -110,7 +112,8 @@ static void read_back(const uint8_t *shows, uint8_t fill, uint64_t size, uint32_
 		CHECK(run.offset >= end && run.length && run.offset + run.length <= size);
 		end = run.offset + run.length;
 		if (run.file_offset)
-			CHECK(pread(r.fd, got + run.offset, run.length, run.file_offset) == (ssize_t)run.length);
+			CHECK(pread(r.fd, got + run.offset, run.length, run.file_offset) ==
+			      (ssize_t)run.length);
 		else
 			memset(got + run.offset, 0, run.length);
 	}
@@ -122,7 +125,9 @@ static void read_back(const uint8_t *shows, uint8_t fill, uint64_t size, uint32_
 
 TEST(random_overlays)
 {
-	static const uint64_t sizes[] = { 512, 4096, 4608, 1 << 20, (9 << 20) + 512, (5 << 20) + 4096 * 3 + 1024 };
+	static const uint64_t sizes[] = {
+		512, 4096, 4608, 1 << 20, (9 << 20) + 512, (5 << 20) + 4096 * 3 + 1024
+	};
 
 	for (uint32_t bits = 12; bits <= 20; bits += 2) {
 		for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -138,7 +143,9 @@ TEST(random_overlays)
 			create(&q, size, cluster);
 			for (int n = 0; n < 30; n++) {
 				uint64_t first = world_random(&state) % count;
-				uint64_t many = 1 + world_random(&state) % (count - first < 20 ? count - first : 20);
+				uint64_t many =
+					1 + world_random(&state) %
+						    (count - first < 20 ? count - first : 20);
 				uint64_t length = many * cluster;
 				uint8_t fill = world_random(&state) % 3 ? 1 + n : 0;
 
@@ -195,9 +202,9 @@ TEST(last_placement_wins)
 	create(&q, 2 << 20, 65536);
 	put(&q, 0, 4 * 65536, 1);
 	CHECK_EQ(qcow2_zero(&q, 65536, 2 * 65536, &e), 0);
-	put(&q, 2 * 65536, 65536, 2);		/* data, zero, data */
+	put(&q, 2 * 65536, 65536, 2); /* data, zero, data */
 	CHECK_EQ(qcow2_zero(&q, 8 * 65536, 2 * 65536, &e), 0);
-	put(&q, 9 * 65536, 65536, 3);		/* zero, data */
+	put(&q, 9 * 65536, 65536, 3); /* zero, data */
 	memset(shows, 1, 65536);
 	memset(shows + 65536, 0, 65536);
 	memset(shows + 2 * 65536, 2, 65536);
@@ -221,7 +228,7 @@ TEST(empty_overlay)
 	finish(&q);
 	compare_with(shows, 3 << 20);
 	CHECK(!fstatat(dir_fd, "o.qcow2", &st, 0));
-	CHECK_EQ(st.st_size, 4 * 4096);	/* header, L1, refcount block, refcount table */
+	CHECK_EQ(st.st_size, 4 * 4096); /* header, L1, refcount block, refcount table */
 	free(shows);
 }
 
@@ -248,12 +255,14 @@ TEST(large_sparse_disk)
 	put(&q, size - 4096, 4096, 0xee);
 	finish(&q);
 	CHECK(!fstatat(dir_fd, "o.qcow2", &st, 0));
-	CHECK(st.st_size < 12 << 20);			/* 8 MiB of it the L1 table */
-	CHECK(st.st_blocks * 512 < 4 << 20);		/* which is sparse */
-	CHECK(heap_peak_kib() - before < 64 << 10);	/* sanitizers take most of this */
+	CHECK(st.st_size < 12 << 20); /* 8 MiB of it the L1 table */
+	CHECK(st.st_blocks * 512 < 4 << 20); /* which is sparse */
+	CHECK(heap_peak_kib() - before < 64 << 10); /* sanitizers take most of this */
 	CHECK_EQ(check_with_qemu(), 0);
-	CHECK_EQ(world_run("qemu-io -f qcow2 -r -c 'read -q -P 0xee %" PRIu64 " 4096' '%s/o.qcow2' | grep -q fail && exit 1 || true",
-			   size - 4096, dir), 0);
+	CHECK_EQ(world_run("qemu-io -f qcow2 -r -c 'read -q -P 0xee %" PRIu64
+			   " 4096' '%s/o.qcow2' | grep -q fail && exit 1 || true",
+			   size - 4096, dir),
+		 0);
 }
 
 /* The whole of a large disk discarded at once, in pieces, and but for two clusters. */
@@ -281,10 +290,12 @@ TEST(large_discards)
 	CHECK(!fstatat(dir_fd, "o.qcow2", &st, 0));
 	CHECK(st.st_size < 12 << 20);
 	CHECK(heap_peak_kib() - before < 96 << 10);
-	CHECK_EQ(world_run("qemu-io -f qcow2 -r -c 'read -P 0 %" PRIu64 " 4096' -c 'read -P 0xab %" PRIu64
-			   " 4096' -c 'read -P 0 %" PRIu64 " 512' '%s/o.qcow2' > '%s/log' && "
+	CHECK_EQ(world_run("qemu-io -f qcow2 -r -c 'read -P 0 %" PRIu64
+			   " 4096' -c 'read -P 0xab %" PRIu64 " 4096' -c 'read -P 0 %" PRIu64
+			   " 512' '%s/o.qcow2' > '%s/log' && "
 			   "! grep -q 'verification failed' '%s/log'",
-			   TIB, TIB + 4096, size - 512, dir, dir, dir), 0);
+			   TIB, TIB + 4096, size - 512, dir, dir, dir),
+		 0);
 }
 
 /* One table of zeros may have 65535 references: here it takes two, the second with a single one. */
@@ -345,7 +356,7 @@ TEST(damaged_overlays)
 	CHECK(pread(fd, good, st.st_size, 0) == st.st_size);
 	for (off_t at = 0; at < st.st_size; at++) {
 		if (at >= 512 && at < 4 * 4096 && at % 4096 > 8)
-			continue;	/* data has no meaning here */
+			continue; /* data has no meaning here */
 		memcpy(bad, good, st.st_size);
 		bad[at] ^= 0xff;
 		CHECK(pwrite(fd, bad, st.st_size, 0) == st.st_size);
@@ -356,7 +367,8 @@ TEST(damaged_overlays)
 		position = 0;
 		while ((ret = qcow2_reader_next(&r, &position, 1 << 20, &run, &e)) == 1) {
 			CHECK(run.offset + run.length <= size);
-			CHECK(!run.file_offset || run.file_offset + run.length <= (uint64_t)st.st_size);
+			CHECK(!run.file_offset ||
+			      run.file_offset + run.length <= (uint64_t)st.st_size);
 			bytes += run.length;
 		}
 		refused += ret == -EUCLEAN;
@@ -373,7 +385,8 @@ TEST(damaged_overlays)
 
 TEST(rebase)
 {
-	static const struct qcow2_backing other = { "000000000007.qcow2", "qcow2" }, base = { "base.raw", "raw" };
+	static const struct qcow2_backing other = { "000000000007.qcow2", "qcow2" },
+					  base = { "base.raw", "raw" };
 	uint8_t *shows = malloc(1 << 20);
 	struct err e = { 0 };
 	struct qcow2 q;
@@ -385,7 +398,11 @@ TEST(rebase)
 	memset(shows + 4096, 9, 4096);
 	CHECK_EQ(qcow2_finish(&q, &other, &e), 0);
 	qcow2_close(&q);
-	CHECK_EQ(world_run("qemu-img info -U -f qcow2 '%s/o.qcow2' | grep -q '^backing file: 000000000007.qcow2 '", dir), 0);
+	CHECK_EQ(
+		world_run(
+			"qemu-img info -U -f qcow2 '%s/o.qcow2' | grep -q '^backing file: 000000000007.qcow2 '",
+			dir),
+		0);
 	CHECK_EQ(qcow2_rebase(dir_fd, "o.qcow2", &base, &e), 0);
 	compare_with(shows, 1 << 20);
 	CHECK_EQ(qcow2_rebase(dir_fd, "base.raw", &base, &e), -EUCLEAN);
@@ -393,4 +410,5 @@ TEST(rebase)
 }
 
 UNIT_MAIN(T(random_overlays), T(sequential_places), T(last_placement_wins), T(empty_overlay),
-	  T(large_sparse_disk), T(large_discards), T(shared_zero_tables), T(limits), T(damaged_overlays), T(rebase))
+	  T(large_sparse_disk), T(large_discards), T(shared_zero_tables), T(limits),
+	  T(damaged_overlays), T(rebase))

@@ -15,34 +15,42 @@
 
 #include "store-world.h"
 
-enum death { KILLED, ALL_LOST, NAMES_LOST, DATA_LOST, SOME_LOST, DEATHS, ERROR_RETURNED = DEATHS };
+enum death {
+	KILLED,
+	ALL_LOST,
+	NAMES_LOST,
+	DATA_LOST,
+	SOME_LOST,
+	DEATHS,
+	ERROR_RETURNED = DEATHS
+};
 
 struct undo {
-	ino_t ino;		/* file, or the directory of a name */
-	int fd;			/* of the file or directory; kept open */
+	ino_t ino; /* file, or the directory of a name */
+	int fd; /* of the file or directory; kept open */
 	bool is_name;
 	/* data: what was there, and how long the file was */
 	uint64_t offset, bytes, size;
 	void *old;
 	/* name: what to do about it */
-	char name[256], from[256];	/* from: the name that it had before a rename */
-	char saved[64];			/* link to what the name stood for before, or "" */
+	char name[256], from[256]; /* from: the name that it had before a rename */
+	char saved[64]; /* link to what the name stood for before, or "" */
 };
 
 static struct undo undos[4096];
 static unsigned int undo_count;
 static enum death death;
-static unsigned int calls, die_at;	/* die_at 0: do not count, do not die */
+static unsigned int calls, die_at; /* die_at 0: do not count, do not die */
 static int saved_fd = -1;
 static uint64_t chance;
 
-static struct shared {			/* of the child that dies, for its parent */
-	uint64_t acknowledged;		/* last pass whose commit returned 0 */
-	uint64_t begun;			/* pass being committed */
-	bool initial;			/* the initial pass is complete */
-	uint64_t durable[2];		/* checkpoints that returned 0 */
+static struct shared { /* of the child that dies, for its parent */
+	uint64_t acknowledged; /* last pass whose commit returned 0 */
+	uint64_t begun; /* pass being committed */
+	bool initial; /* the initial pass is complete */
+	uint64_t durable[2]; /* checkpoints that returned 0 */
 	bool created;
-} *shared;
+} * shared;
 
 /* --- what a death takes back --------------------------------------------- */
 
@@ -66,17 +74,19 @@ static void undo_name(const struct undo *u)
 
 static void die(void)
 {
-	bool names = death == ALL_LOST || death == NAMES_LOST, data = death == ALL_LOST || death == DATA_LOST;
+	bool names = death == ALL_LOST || death == NAMES_LOST,
+	     data = death == ALL_LOST || death == DATA_LOST;
 	unsigned int keep_names = 0;
 
 	if (death == SOME_LOST)
 		keep_names = world_random(&chance) % (undo_count + 1);
-	for (unsigned int i = undo_count; i-- > 0; ) {
+	for (unsigned int i = undo_count; i-- > 0;) {
 		const struct undo *u = &undos[i];
 
 		if (u->is_name && (names || (death == SOME_LOST && i >= keep_names)))
 			undo_name(u);
-		else if (!u->is_name && (data || (death == SOME_LOST && (chance >> u->ino % 61 & 1))))
+		else if (!u->is_name &&
+			 (data || (death == SOME_LOST && (chance >> u->ino % 61 & 1))))
 			undo_data(u);
 	}
 	_exit(99);
@@ -182,7 +192,8 @@ ssize_t write(int fd, const void *buf, size_t bytes)
 	return syscall(SYS_write, fd, buf, bytes);
 }
 
-ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_offset, size_t bytes, unsigned int flags)
+ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_offset, size_t bytes,
+			unsigned int flags)
 {
 	if (step())
 		return -1;
@@ -202,7 +213,7 @@ int ftruncate(int fd, off_t size)
 {
 	if (step())
 		return -1;
-	remember_data(fd, 0, 0);	/* the store cuts off nothing but holes */
+	remember_data(fd, 0, 0); /* the store cuts off nothing but holes */
 	return syscall(SYS_ftruncate, fd, size);
 }
 
@@ -267,11 +278,11 @@ int openat(int dir_fd, const char *name, int flags, ...)
 
 /* --- what is done until the death ---------------------------------------- */
 
-#define SEED		77
-#define OPS		6
-#define FIRST_NEW	5	/* passes 1 to 4 are there before */
-#define LAST_NEW	7
-#define KEEP		2
+#define SEED	  77
+#define OPS	  6
+#define FIRST_NEW 5 /* passes 1 to 4 are there before */
+#define LAST_NEW  7
+#define KEEP	  2
 
 static bool whole(uint64_t id)
 {
@@ -339,7 +350,8 @@ static void do_initial(struct world *w)
 }
 
 /* Runs @what in a child that dies at its @at'th call; false: it came to its end before. */
-static bool run_and_die(struct world *w, void (*what)(struct world *), enum death how, unsigned int at)
+static bool run_and_die(struct world *w, void (*what)(struct world *), enum death how,
+			unsigned int at)
 {
 	int status;
 
@@ -355,11 +367,12 @@ static bool run_and_die(struct world *w, void (*what)(struct world *), enum deat
 		chance = 0x9e3779b97f4a7c15ULL * at + 1;
 		die_at = at;
 		what(w);
-		if (calls >= at)	/* an error was returned, and survived */
+		if (calls >= at) /* an error was returned, and survived */
 			_exit(99);
 		_exit(0);
 	}
-	if (wait(&status) < 0 || !WIFEXITED(status) || (WEXITSTATUS(status) && WEXITSTATUS(status) != 99)) {
+	if (wait(&status) < 0 || !WIFEXITED(status) ||
+	    (WEXITSTATUS(status) && WEXITSTATUS(status) != 99)) {
 		printf("# the child ended with status %x\n", status);
 		CHECK(!"the child ended in order");
 		return false;
@@ -392,7 +405,7 @@ static void check_after_passes(struct world *w)
 	struct err e = { 0 };
 	int ret;
 
-	world_check_points(w);	/* before anything is cleaned up, as a failover would find it */
+	world_check_points(w); /* before anything is cleaned up, as a failover would find it */
 	ret = store_open(w->root, WORLD_VM, &store, &e);
 	if (ret)
 		printf("# %s\n", e.text);
@@ -440,14 +453,16 @@ static void check_after_initial(struct world *w)
 	store_close(store);
 }
 
-static void with_every_death(void (*what)(struct world *), void (*check)(struct world *), bool has_passes)
+static void with_every_death(void (*what)(struct world *), void (*check)(struct world *),
+			     bool has_passes)
 {
 	struct world w;
 	unsigned int at, deaths = 0;
 	int before = unit_failures;
 	bool died = true;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	for (int how = KILLED; how <= ERROR_RETURNED && unit_failures == before; how++) {
 		died = true;
 		for (at = 1; died && unit_failures == before; at++) {
@@ -458,7 +473,9 @@ static void with_every_death(void (*what)(struct world *), void (*check)(struct 
 			if (has_passes) {
 				CHECK_EQ(store_create(w.root, &w.spec, &store, &e), 0);
 				for (uint64_t id = 1; id < FIRST_NEW; id++)
-					CHECK_EQ(world_pass(&w, store, SEED, id, OPS, whole(id), &e), 0);
+					CHECK_EQ(world_pass(&w, store, SEED, id, OPS, whole(id),
+							    &e),
+						 0);
 				store_close(store);
 			}
 			died = run_and_die(&w, what, how, at);

@@ -33,7 +33,8 @@ static struct store *create(struct world *w)
 }
 
 /* Runs pass @id and puts it into the model too. */
-static void pass(struct world *w, struct store *store, uint64_t seed, uint64_t id, unsigned int ops, bool whole)
+static void pass(struct world *w, struct store *store, uint64_t seed, uint64_t id, unsigned int ops,
+		 bool whole)
 {
 	struct err e = { 0 };
 	int ret;
@@ -57,10 +58,10 @@ TEST(every_point_is_exact)
 	CHECK_EQ(store_initial(store), STORE_INITIAL_NONE);
 	pass(&w, store, 11, 3, 40, true);
 	CHECK_EQ(store_initial(store), STORE_INITIAL_COMPLETE);
-	CHECK_EQ(world_check_points(&w), 0);	/* an initial pass is no point */
-	pass(&w, store, 11, 4, 0, true);	/* an empty pass is one */
+	CHECK_EQ(world_check_points(&w), 0); /* an initial pass is no point */
+	pass(&w, store, 11, 4, 0, true); /* an empty pass is one */
 	pass(&w, store, 11, 5, 10, false);
-	CHECK_EQ(world_check_points(&w), 1);	/* pass 5 is held back */
+	CHECK_EQ(world_check_points(&w), 1); /* pass 5 is held back */
 	pass(&w, store, 11, 7, 12, true);
 	pass(&w, store, 11, 8, 30, true);
 	CHECK_EQ(world_check_points(&w), 3);
@@ -228,8 +229,9 @@ TEST(release_move_delete)
 /* What a crash leaves is removed, what people put there is not; what is missing is said. */
 TEST(open_cleans_up)
 {
-	static const char *const files[] = { "manifest.json.tmp", "vda/000000000009.part", "vda/000000000009.qcow2",
-					     "vdb/notes.txt", "vdb/test.qcow2" };
+	static const char *const files[] = { "manifest.json.tmp", "vda/000000000009.part",
+					     "vda/000000000009.qcow2", "vdb/notes.txt",
+					     "vdb/test.qcow2" };
 	struct store *store;
 	struct err e = { 0 };
 	char path[PATH_MAX];
@@ -275,10 +277,10 @@ TEST(newest_point_stays)
 		pass(&w, store, 2, id, 4, false);
 		CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	}
-	CHECK_EQ(world_check_points(&w), 1);	/* the chain has eight passes now, of two */
+	CHECK_EQ(world_check_points(&w), 1); /* the chain has eight passes now, of two */
 	pass(&w, store, 2, 10, 4, false);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
-	CHECK_EQ(world_check_points(&w), 0);	/* more cannot be borne */
+	CHECK_EQ(world_check_points(&w), 0); /* more cannot be borne */
 	pass(&w, store, 2, 11, 4, true);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	CHECK_EQ(world_check_points(&w), 1);
@@ -310,7 +312,7 @@ TEST(merge_in_pieces)
 	pass(&w, store, 3, 3, 10, true);
 	CHECK(write(stop, &one, sizeof(one)) == sizeof(one));
 	CHECK_EQ(store_maintain(store, stop, -1, &e), 1);
-	CHECK_EQ(world_check_points(&w), 2);	/* stopped before anything was done */
+	CHECK_EQ(world_check_points(&w), 2); /* stopped before anything was done */
 	CHECK(read(stop, &one, sizeof(one)) == sizeof(one));
 	CHECK_EQ(store_maintain(store, stop, stop, &e), 0);
 	CHECK_EQ(world_check_points(&w), 1);
@@ -414,15 +416,19 @@ static void edit(const char *path, const char *was, const char *is)
 	if (!at || !end)
 		return;
 	*end = '\0';
-	bytes = snprintf(out, sizeof(out), "%.*s%s%s", (int)(at - text), text, is, at + strlen(was));
-	bytes += snprintf(out + bytes, sizeof(out) - bytes, ",\n  \"crc32\": \"%08x\"\n}\n", crc32_of(out, bytes));
+	bytes = snprintf(out, sizeof(out), "%.*s%s%s", (int)(at - text), text, is,
+			 at + strlen(was));
+	bytes += snprintf(out + bytes, sizeof(out) - bytes, ",\n  \"crc32\": \"%08x\"\n}\n",
+			  crc32_of(out, bytes));
 	put_file(path, out, bytes);
 }
 
 /* A manifest whose checksum is right but which cannot be true. */
 TEST(impossible_manifest)
 {
-	static const struct { const char *was, *is; } edits[] = {
+	static const struct {
+		const char *was, *is;
+	} edits[] = {
 		{ "\"version\": 1", "\"version\": 2" },
 		{ "vmreplica-store", "vmreplica-stare" },
 		{ "\"base_pass\": 1,", "\"base_pass\": 0," },
@@ -476,7 +482,7 @@ TEST(impossible_manifest)
 
 /* --- no space ------------------------------------------------------------ */
 
-/* Passes until one does not fit; all points before it stay, and there is room again after a merge. */
+/* Passes until one does not fit: all points before it stay. */
 static int fill_up(const char *where, int expected)
 {
 	struct store *store;

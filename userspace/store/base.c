@@ -7,11 +7,12 @@
 #include "base.h"
 #include "internal.h"
 
-#define BUFFER_BYTES	(256u << 10)
+#define BUFFER_BYTES (256u << 10)
 
 int base_create(int dir_fd, uint64_t size_bytes, struct err *e)
 {
-	int fd = openat(dir_fd, STORE_BASE_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(dir_fd, STORE_BASE_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			0600);
 	int ret = 0;
 
 	if (fd < 0)
@@ -29,7 +30,8 @@ int base_open(int dir_fd, int *direct_fd, struct err *e)
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open %s", STORE_BASE_NAME);
 	if (direct_fd)
-		*direct_fd = openat(dir_fd, STORE_BASE_NAME, O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
+		*direct_fd =
+			openat(dir_fd, STORE_BASE_NAME, O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
 	return fd;
 }
 
@@ -60,7 +62,9 @@ int base_zero(int fd, uint64_t offset, uint64_t length, struct err *e)
 	if (!zeros)
 		return err_sys(e, -ENOMEM, "cannot write zeros to %s", STORE_BASE_NAME);
 	for (uint64_t done = 0; done < length && !ret; done += BUFFER_BYTES)
-		ret = write_all(fd, zeros, length - done < BUFFER_BYTES ? length - done : BUFFER_BYTES, offset + done);
+		ret = write_all(fd, zeros,
+				length - done < BUFFER_BYTES ? length - done : BUFFER_BYTES,
+				offset + done);
 	free(zeros);
 	return ret ? err_sys(e, ret, "cannot write zeros to %s", STORE_BASE_NAME) : 0;
 }
@@ -73,7 +77,8 @@ static int copy_by_hand(int fd, uint64_t offset, int from, uint64_t from_offset,
 	ssize_t got;
 
 	for (uint64_t done = 0; done < length && !ret; done += got) {
-		got = pread(from, buf, length - done < BUFFER_BYTES ? length - done : BUFFER_BYTES, from_offset + done);
+		got = pread(from, buf, length - done < BUFFER_BYTES ? length - done : BUFFER_BYTES,
+			    from_offset + done);
 		if (got < 0 && errno == EINTR)
 			got = 0;
 		else if (got <= 0)
@@ -85,7 +90,8 @@ static int copy_by_hand(int fd, uint64_t offset, int from, uint64_t from_offset,
 	return ret;
 }
 
-int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t length, struct err *e)
+int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t length,
+	      struct err *e)
 {
 	loff_t in = from_offset, out = offset;
 	ssize_t got = 1;
@@ -99,6 +105,7 @@ int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t 
 			got = 1;
 	}
 	if (length)
-		ret = got < 0 && errno == ENOSPC ? -ENOSPC : copy_by_hand(fd, out, from, in, length);
+		ret = got < 0 && errno == ENOSPC ? -ENOSPC :
+						   copy_by_hand(fd, out, from, in, length);
 	return ret ? err_sys(e, ret, "cannot copy to %s", STORE_BASE_NAME) : 0;
 }

@@ -8,13 +8,14 @@
 /* Creates it with nothing but a hole. The caller syncs the directory. */
 int base_create(int dir_fd, uint64_t size_bytes, struct err *e);
 
-/* Returns a file descriptor for writing; *@direct_fd: the same with O_DIRECT, or -1. Null: not wanted. */
+/* A descriptor for writing; *@direct_fd (null: not wanted): the same with O_DIRECT, or -1. */
 int base_open(int dir_fd, int *direct_fd, struct err *e);
 
 /* Makes a range read as zeros, as a hole where the file system can. */
 int base_zero(int fd, uint64_t offset, uint64_t length, struct err *e);
 
 /* Copies from @from, sharing blocks where the file system can. */
-int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t length, struct err *e);
+int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t length,
+	      struct err *e);
 
 #endif

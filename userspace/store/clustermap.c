@@ -4,8 +4,8 @@
 
 #include "clustermap.h"
 
-#define MID_LEAVES	1024u
-#define MID_CLUSTERS	((uint64_t)MID_LEAVES * CLUSTERMAP_LEAF)
+#define MID_LEAVES   1024u
+#define MID_CLUSTERS ((uint64_t)MID_LEAVES * CLUSTERMAP_LEAF)
 
 struct clustermap_mid {
 	uint64_t *leaves[MID_LEAVES];
@@ -139,7 +139,8 @@ int clustermap_zero(struct clustermap *map, uint64_t index, uint64_t count)
 		end = map->mid_count * MID_CLUSTERS;
 	for (; index < end && !ret; index += step) {
 		mid = &map->mids[index / MID_CLUSTERS];
-		if (*mid == &zero_mid || (!*mid && index % MID_CLUSTERS == 0 && end - index >= MID_CLUSTERS)) {
+		if (*mid == &zero_mid ||
+		    (!*mid && index % MID_CLUSTERS == 0 && end - index >= MID_CLUSTERS)) {
 			*mid = &zero_mid;
 			step = MID_CLUSTERS - index % MID_CLUSTERS;
 		} else if (index % CLUSTERMAP_LEAF == 0 && end - index >= CLUSTERMAP_LEAF) {
@@ -153,7 +154,8 @@ int clustermap_zero(struct clustermap *map, uint64_t index, uint64_t count)
 	return ret;
 }
 
-enum clustermap_kind clustermap_leaf(const struct clustermap *map, uint64_t leaf, const uint64_t **entries)
+enum clustermap_kind clustermap_leaf(const struct clustermap *map, uint64_t leaf,
+				     const uint64_t **entries)
 {
 	const struct clustermap_mid *mid = map->mids[leaf / MID_LEAVES];
 

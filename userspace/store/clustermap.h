@@ -35,6 +35,7 @@ int clustermap_zero(struct clustermap *map, uint64_t index, uint64_t count);
 
 enum clustermap_kind { CLUSTERMAP_NONE, CLUSTERMAP_ALL_ZERO, CLUSTERMAP_MIXED };
 /* What leaf @leaf (clusters @leaf * 512 and on) holds; *@entries is set when it is MIXED. */
-enum clustermap_kind clustermap_leaf(const struct clustermap *map, uint64_t leaf, const uint64_t **entries);
+enum clustermap_kind clustermap_leaf(const struct clustermap *map, uint64_t leaf,
+				     const uint64_t **entries);
 
 #endif

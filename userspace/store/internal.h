@@ -33,7 +33,8 @@ void store_part_name(uint64_t pass, char name[STORE_FILE_BYTES]);
  * on failure *@next is freed. *@replaced: see manifest_write(); if it is set on
  * failure, the store is broken from then on.
  */
-int store_commit_manifest(struct store *store, struct manifest *next, bool *replaced, struct err *e);
+int store_commit_manifest(struct store *store, struct manifest *next, bool *replaced,
+			  struct err *e);
 
 /* -EIO with a sentence when the store is broken, -EBUSY when a pass is open. */
 int store_check_idle(const struct store *store, struct err *e);

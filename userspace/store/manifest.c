@@ -13,16 +13,16 @@
 
 #include "manifest.h"
 
-#define FILE_NAME	"manifest.json"
-#define TEMP_NAME	"manifest.json.tmp"
-#define FORMAT		"vmreplica-store"
-#define VERSION		1
-#define MAX_BYTES	(8 << 20)
-#define MAX_PASSES	100000
+#define FILE_NAME  "manifest.json"
+#define TEMP_NAME  "manifest.json.tmp"
+#define FORMAT	   "vmreplica-store"
+#define VERSION	   1
+#define MAX_BYTES  (8 << 20)
+#define MAX_PASSES 100000
 
 /* The end of the file; the CRC is of all bytes before it. */
-#define TRAILER		",\n  \"crc32\": \"%08" PRIx32 "\"\n}\n"
-#define TRAILER_BYTES	26
+#define TRAILER	      ",\n  \"crc32\": \"%08" PRIx32 "\"\n}\n"
+#define TRAILER_BYTES 26
 
 static const char *const initial_names[] = { "none", "receiving", "complete" };
 static const char *const consistency_names[] = { "none", "crash", "application" };
@@ -52,7 +52,8 @@ static __attribute__((format(printf, 2, 3))) int damaged(struct err *e, const ch
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	return err_set(e, -EUCLEAN, "%s is damaged: %s; restore it from a backup or delete the replica",
+	return err_set(e, -EUCLEAN,
+		       "%s is damaged: %s; restore it from a backup or delete the replica",
 		       FILE_NAME, why);
 }
 
@@ -156,16 +157,17 @@ static struct json_object *to_json(const struct manifest *m)
 static char *to_text(const struct manifest *m)
 {
 	struct json_object *o = to_json(m);
-	const char *json = o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-							      JSON_C_TO_STRING_SPACED |
-							      JSON_C_TO_STRING_NOSLASHESCAPE) : NULL;
+	const char *json = o ? json_object_to_json_string_ext(
+				       o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+						  JSON_C_TO_STRING_NOSLASHESCAPE) :
+			       NULL;
 	size_t bytes = json ? strlen(json) : 0;
 	char *text = NULL;
 
 	if (bytes > 2 && bytes < MAX_BYTES)
 		text = malloc(bytes + TRAILER_BYTES + 1);
 	if (text) {
-		bytes -= 2;	/* the closing "\n}" moves behind the CRC */
+		bytes -= 2; /* the closing "\n}" moves behind the CRC */
 		memcpy(text, json, bytes);
 		snprintf(text + bytes, TRAILER_BYTES + 1, TRAILER, crc32_of(json, bytes));
 	}
@@ -189,7 +191,8 @@ static int write_all(int fd, const char *text, size_t bytes)
 
 static int write_temp(int dir_fd, const char *text)
 {
-	int fd = openat(dir_fd, TEMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(dir_fd, TEMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+			0600);
 	int ret;
 
 	if (fd < 0)
@@ -219,13 +222,15 @@ int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct 
 	}
 	*replaced = true;
 	if (fsync(dir_fd))
-		return err_sys(e, -errno, "cannot make %s of replica %s durable", FILE_NAME, m->spec.vm);
+		return err_sys(e, -errno, "cannot make %s of replica %s durable", FILE_NAME,
+			       m->spec.vm);
 	return 0;
 }
 
 /* --- reading ------------------------------------------------------------- */
 
-static struct json_object *get(struct json_object *from, const char *key, enum json_type type, struct err *e)
+static struct json_object *get(struct json_object *from, const char *key, enum json_type type,
+			       struct err *e)
 {
 	struct json_object *value;
 
@@ -250,7 +255,8 @@ static int get_number(struct json_object *from, const char *key, uint64_t min, u
 	return 0;
 }
 
-static int get_text(struct json_object *from, const char *key, char *text, size_t room, struct err *e)
+static int get_text(struct json_object *from, const char *key, char *text, size_t room,
+		    struct err *e)
 {
 	struct json_object *value = get(from, key, json_type_string, e);
 	size_t bytes;
@@ -290,20 +296,22 @@ static int get_name(struct json_object *from, const char *key, const char *const
 
 static int get_members(struct json_object *from, int count, struct err *e)
 {
-	if (!json_object_is_type(from, json_type_object) || json_object_object_length(from) != count)
+	if (!json_object_is_type(from, json_type_object) ||
+	    json_object_object_length(from) != count)
 		return damaged(e, "an object has not the members it should have");
 	return 0;
 }
 
-static int parse_disk(struct json_object *from, struct store_disk *disk, uint64_t *durable, struct err *e)
+static int parse_disk(struct json_object *from, struct store_disk *disk, uint64_t *durable,
+		      struct err *e)
 {
 	uint64_t chunk;
 
-	if (get_members(from, 5, e) ||
-	    get_text(from, "name", disk->name, sizeof(disk->name), e) ||
+	if (get_members(from, 5, e) || get_text(from, "name", disk->name, sizeof(disk->name), e) ||
 	    get_text(from, "source", disk->source, sizeof(disk->source), e) ||
 	    get_number(from, "size_bytes", 512, INT64_MAX, &disk->size_bytes, e) ||
-	    get_number(from, "chunk_bytes", STORE_MIN_CHUNK_BYTES, STORE_MAX_CHUNK_BYTES, &chunk, e) ||
+	    get_number(from, "chunk_bytes", STORE_MIN_CHUNK_BYTES, STORE_MAX_CHUNK_BYTES, &chunk,
+		       e) ||
 	    get_number(from, "initial_durable_bytes", 0, disk->size_bytes, durable, e))
 		return -EUCLEAN;
 	if (!store_name_valid(disk->name) || disk->size_bytes % 512 || chunk & (chunk - 1))
@@ -389,15 +397,16 @@ static int parse(struct json_object *o, struct manifest *m, struct err *e)
 
 	if (!json_object_is_type(o, json_type_object))
 		return damaged(e, "it is not a JSON object");
-	if (get_text(o, "format", format, sizeof(format), e) || get_number(o, "version", 0, INT32_MAX, &version, e))
+	if (get_text(o, "format", format, sizeof(format), e) ||
+	    get_number(o, "version", 0, INT32_MAX, &version, e))
 		return -EUCLEAN;
 	if (strcmp(format, FORMAT))
 		return damaged(e, "its format is not %s", FORMAT);
 	if (version != VERSION)
-		return err_set(e, -EUCLEAN, "%s is of version %" PRIu64 "; this program knows version %d",
+		return err_set(e, -EUCLEAN,
+			       "%s is of version %" PRIu64 "; this program knows version %d",
 			       FILE_NAME, version, VERSION);
-	if (get_members(o, 11, e) ||
-	    get_text(o, "vm", m->spec.vm, sizeof(m->spec.vm), e) ||
+	if (get_members(o, 11, e) || get_text(o, "vm", m->spec.vm, sizeof(m->spec.vm), e) ||
 	    get_text(o, "relationship", m->spec.relationship, sizeof(m->spec.relationship), e) ||
 	    get_bool(o, "released", &m->released, e) ||
 	    get_name(o, "initial", initial_names, &initial, e) ||
@@ -423,7 +432,8 @@ static char *read_text(int dir_fd, size_t *bytes, struct err *e)
 		err_sys(e, -errno, "cannot open %s", FILE_NAME);
 		return NULL;
 	}
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= TRAILER_BYTES || st.st_size > MAX_BYTES) {
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= TRAILER_BYTES ||
+	    st.st_size > MAX_BYTES) {
 		close(fd);
 		damaged(e, "it is not a file of a possible size");
 		return NULL;

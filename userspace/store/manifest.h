@@ -21,8 +21,8 @@ struct manifest {
 	struct store_spec spec;
 	bool released;
 	enum store_initial initial;
-	uint64_t durable[STORE_MAX_DISKS];	/* bytes from the start, of an interrupted initial pass */
-	uint64_t base_pass;	/* newest pass that base.raw holds wholly; 0: initial pass not complete */
+	uint64_t durable[STORE_MAX_DISKS];	/* bytes from the start, initial pass */
+	uint64_t base_pass;	/* newest pass that base.raw holds wholly, 0: none */
 	uint64_t merging_pass;	/* its overlay lies between base.raw and passes[0]; 0: none */
 	unsigned int pass_count;
 	struct manifest_pass *passes;	/* overlays, oldest first */

@@ -15,15 +15,15 @@
 #include "qcow2.h"
 #include "internal.h"
 
-#define RUN_BYTES	(8u << 20)	/* copied between two looks at whether to stop */
-#define DIRTY_BYTES	(64u << 20)	/* copied between two syncs: bounds what memory holds back */
-#define LONG_CHAIN	2	/* times what is kept: from here a merge gets a longer share */
-#define MAX_CHAIN	4	/* times what is kept: from here even the last point is merged */
+#define RUN_BYTES   (8u << 20) /* copied between two looks at whether to stop */
+#define DIRTY_BYTES (64u << 20) /* copied between two syncs: bounds what memory holds back */
+#define LONG_CHAIN  2 /* times what is kept: from here a merge gets a longer share */
+#define MAX_CHAIN   4 /* times what is kept: from here even the last point is merged */
 
-struct share {			/* when a merge is to be left */
+struct share { /* when a merge is to be left */
 	int stop_fd;
 	int busy_fd;
-	int64_t until_ms;	/* CLOCK_MONOTONIC */
+	int64_t until_ms; /* CLOCK_MONOTONIC */
 };
 
 static int64_t now_ms(void)
@@ -43,7 +43,8 @@ static bool readable(int fd)
 
 static bool time_to_leave(const struct share *share)
 {
-	return readable(share->stop_fd) || (now_ms() >= share->until_ms && readable(share->busy_fd));
+	return readable(share->stop_fd) ||
+	       (now_ms() >= share->until_ms && readable(share->busy_fd));
 }
 
 /* Whether the oldest pass may go: not the newest point while the chain can be borne. */
@@ -82,8 +83,8 @@ static int begin(struct store *store, struct err *e)
 }
 
 /* Copies what is left of one disk's overlay; 1: left early. */
-static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd, const struct share *share,
-		     struct err *e)
+static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd,
+		     const struct share *share, struct err *e)
 {
 	struct qcow2_run run;
 	uint64_t dirty = 0;
@@ -94,7 +95,8 @@ static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd
 		if (ret <= 0)
 			break;
 		if (run.file_offset)
-			ret = base_copy(base_fd, run.offset, from->fd, run.file_offset, run.length, e);
+			ret = base_copy(base_fd, run.offset, from->fd, run.file_offset, run.length,
+					e);
 		else
 			ret = base_zero(base_fd, run.offset, run.length, e);
 		dirty += run.file_offset ? run.length : 0;
@@ -139,7 +141,7 @@ static int copy_disk(struct store *store, const struct share *share, struct err 
 	return ret;
 }
 
-/* Steps 3 to 5: the next overlay is backed by base.raw, then the manifest says so, then the file goes. */
+/* Steps 3 to 5: base.raw backs the next overlay, then the manifest says so, then the file goes. */
 static int finish(struct store *store, struct err *e)
 {
 	static const struct qcow2_backing base = { .name = STORE_BASE_NAME, .format = "raw" };
@@ -171,7 +173,7 @@ static int merge_oldest(struct store *store, const struct share *share, struct e
 
 	if (!store->manifest.merging_pass)
 		ret = begin(store, e);
-	for (; store->merge_disk < store->manifest.spec.disk_count && !ret; ) {
+	for (; store->merge_disk < store->manifest.spec.disk_count && !ret;) {
 		ret = copy_disk(store, share, e);
 		if (!ret) {
 			store->merge_disk++;

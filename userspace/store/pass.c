@@ -9,11 +9,11 @@
 #include "qcow2.h"
 #include "internal.h"
 
-#define DIRECT_BYTES	4096u	/* what a direct write to base.raw is aligned to */
+#define DIRECT_BYTES 4096u /* what a direct write to base.raw is aligned to */
 
 struct pass_disk {
-	struct qcow2 overlay;	/* delta */
-	int base_fd;		/* initial */
+	struct qcow2 overlay; /* delta */
+	int base_fd; /* initial */
 	int base_direct_fd;
 };
 
@@ -21,7 +21,7 @@ struct store_pass {
 	struct store *store;
 	uint64_t id;
 	enum store_pass_kind kind;
-	unsigned int opened;	/* of the disks below */
+	unsigned int opened; /* of the disks below */
 	struct pass_disk disks[STORE_MAX_DISKS];
 };
 
@@ -33,8 +33,8 @@ static int open_disk(struct store_pass *pass, unsigned int i, struct err *e)
 
 	if (pass->kind == STORE_PASS_DELTA) {
 		store_part_name(pass->id, name);
-		return qcow2_create(&mine->overlay, pass->store->disk_fds[i], name, disk->size_bytes,
-				    disk->chunk_bytes, e);
+		return qcow2_create(&mine->overlay, pass->store->disk_fds[i], name,
+				    disk->size_bytes, disk->chunk_bytes, e);
 	}
 	mine->base_fd = base_open(pass->store->disk_fds[i], &mine->base_direct_fd, e);
 	return mine->base_fd < 0 ? mine->base_fd : 0;
@@ -67,7 +67,8 @@ static void end_pass(struct store_pass *pass, bool keep_files)
 	free(pass);
 }
 
-static int check_begin(const struct store *store, uint64_t id, enum store_pass_kind kind, struct err *e)
+static int check_begin(const struct store *store, uint64_t id, enum store_pass_kind kind,
+		       struct err *e)
 {
 	bool complete = store->manifest.initial == STORE_INITIAL_COMPLETE;
 	int ret = store_check_idle(store, e);
@@ -75,11 +76,14 @@ static int check_begin(const struct store *store, uint64_t id, enum store_pass_k
 	if (ret)
 		return ret;
 	if (id <= store_last_pass(store) || id > INT64_MAX)
-		return err_set(e, -EINVAL, "pass %" PRIu64 " does not follow pass %" PRIu64 " of replica %s", id,
-			       store_last_pass(store), store->name);
+		return err_set(e, -EINVAL,
+			       "pass %" PRIu64 " does not follow pass %" PRIu64 " of replica %s",
+			       id, store_last_pass(store), store->name);
 	if ((kind == STORE_PASS_INITIAL) == complete)
-		return err_set(e, -EINVAL, complete ? "replica %s has its initial pass already" :
-			       "replica %s has no complete initial pass yet", store->name);
+		return err_set(e, -EINVAL,
+			       complete ? "replica %s has its initial pass already" :
+					  "replica %s has no complete initial pass yet",
+			       store->name);
 	return 0;
 }
 
@@ -110,8 +114,8 @@ int store_pass_begin(struct store *store, uint64_t id, enum store_pass_kind kind
 }
 
 /* A range begins at a chunk and ends at one or at the end of its disk. */
-static int check_range(const struct store_pass *pass, unsigned int disk, uint64_t offset, uint64_t length,
-		       struct err *e)
+static int check_range(const struct store_pass *pass, unsigned int disk, uint64_t offset,
+		       uint64_t length, struct err *e)
 {
 	const struct store_spec *spec = &pass->store->manifest.spec;
 	uint64_t size, chunk;
@@ -121,16 +125,18 @@ static int check_range(const struct store_pass *pass, unsigned int disk, uint64_
 	size = spec->disks[disk].size_bytes;
 	chunk = spec->disks[disk].chunk_bytes;
 	if (!length || offset > size || length > size - offset)
-		return err_set(e, -EINVAL, "a range at %" PRIu64 " does not lie within disk %s", offset,
-			       spec->disks[disk].name);
+		return err_set(e, -EINVAL, "a range at %" PRIu64 " does not lie within disk %s",
+			       offset, spec->disks[disk].name);
 	if (offset % chunk || ((offset + length) % chunk && offset + length != size))
-		return err_set(e, -EINVAL, "a range at %" PRIu64 " of disk %s is not made of whole chunks", offset,
-			       spec->disks[disk].name);
+		return err_set(e, -EINVAL,
+			       "a range at %" PRIu64 " of disk %s is not made of whole chunks",
+			       offset, spec->disks[disk].name);
 	return 0;
 }
 
-/* In base.raw each byte has its place; only the end of a disk may not be aligned for a direct write. */
-static void place_in_base(const struct pass_disk *disk, uint64_t offset, uint32_t length, struct store_place *place)
+/* In base.raw each byte has its place; only a disk's end may not be aligned for direct writes. */
+static void place_in_base(const struct pass_disk *disk, uint64_t offset, uint32_t length,
+			  struct store_place *place)
 {
 	uint32_t aligned = length / DIRECT_BYTES * DIRECT_BYTES;
 
@@ -148,9 +154,10 @@ int store_pass_place(struct store_pass *pass, unsigned int disk, uint64_t offset
 
 	if (pass->kind == STORE_PASS_DELTA) {
 		ret = check_range(pass, disk, offset, length, e);
-		return ret ? ret : qcow2_place(&pass->disks[disk].overlay, offset, length, place, e);
+		return ret ? ret :
+			     qcow2_place(&pass->disks[disk].overlay, offset, length, place, e);
 	}
-	/* What is left of a range whose aligned part has been placed begins within the last chunk. */
+	/* What is left of a range whose aligned part was placed begins within the last chunk. */
 	if (disk < pass->opened && offset % DIRECT_BYTES == 0) {
 		chunk = pass->store->manifest.spec.disks[disk].chunk_bytes;
 		size = pass->store->manifest.spec.disks[disk].size_bytes;
@@ -181,8 +188,8 @@ static int sync_bases(struct store_pass *pass, struct err *e)
 {
 	for (unsigned int i = 0; i < pass->opened; i++)
 		if (fdatasync(pass->disks[i].base_fd))
-			return err_sys(e, -errno, "cannot make %s of replica %s durable", STORE_BASE_NAME,
-				       pass->store->name);
+			return err_sys(e, -errno, "cannot make %s of replica %s durable",
+				       STORE_BASE_NAME, pass->store->name);
 	return 0;
 }
 
@@ -255,12 +262,14 @@ static int name_overlays(struct store_pass *pass, struct err *e)
 		int dir = pass->store->disk_fds[i];
 
 		if (renameat(dir, part, dir, overlay) || fsync(dir))
-			return err_sys(e, -errno, "cannot name overlay %s of replica %s", overlay, pass->store->name);
+			return err_sys(e, -errno, "cannot name overlay %s of replica %s", overlay,
+				       pass->store->name);
 	}
 	return 0;
 }
 
-static int commit_delta(struct store_pass *pass, const struct manifest_pass *what, bool *named, struct err *e)
+static int commit_delta(struct store_pass *pass, const struct manifest_pass *what, bool *named,
+			struct err *e)
 {
 	struct manifest next;
 	int ret = write_overlays(pass, e);
@@ -283,7 +292,8 @@ int store_pass_commit(struct store_pass *pass, uint64_t cut_time_us, bool whole,
 	int ret;
 
 	if (cut_time_us > INT64_MAX || consistency > STORE_CONSISTENCY_APPLICATION)
-		ret = err_set(e, -EINVAL, "pass %" PRIu64 " has an impossible time or consistency", pass->id);
+		ret = err_set(e, -EINVAL, "pass %" PRIu64 " has an impossible time or consistency",
+			      pass->id);
 	else if (pass->kind == STORE_PASS_INITIAL)
 		ret = commit_initial(pass, &named, e);
 	else if (whole && consistency == STORE_CONSISTENCY_NONE)

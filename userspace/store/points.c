@@ -49,8 +49,8 @@ static int fill_point(const char *dir, const struct manifest *m, const struct ma
 		strcpy(disk->name, m->spec.disks[i].name);
 		strcpy(disk->source, m->spec.disks[i].source);
 		disk->format = "qcow2";
-		if ((size_t)snprintf(disk->file, sizeof(disk->file), "%s/%s/%s", dir, disk->name, name) >=
-		    sizeof(disk->file))
+		if ((size_t)snprintf(disk->file, sizeof(disk->file), "%s/%s/%s", dir, disk->name,
+				     name) >= sizeof(disk->file))
 			return -ENAMETOOLONG;
 	}
 	return 0;

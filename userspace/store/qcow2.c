@@ -9,19 +9,19 @@
 #include "qcow2.h"
 #include "qcow2_header.h"
 
-#define MAX_L1_ENTRIES		(32u << 20 >> 3)	/* QEMU: 32 MiB of L1 table */
-#define MAX_REFTABLE_BYTES	(8u << 20)		/* QEMU: 8 MiB of refcount table */
-#define MAX_REFS		65535u			/* a refcount has 16 bits */
-#define EXTEND_BYTES		(64u << 20)		/* the file grows ahead of the writes in such steps */
-#define STREAM_BYTES		(256u << 10)
-#define PAGE_ENTRIES		512u			/* table entries handled at a time */
+#define MAX_L1_ENTRIES	   (32u << 20 >> 3) /* QEMU: 32 MiB of L1 table */
+#define MAX_REFTABLE_BYTES (8u << 20) /* QEMU: 8 MiB of refcount table */
+#define MAX_REFS	   65535u /* a refcount has 16 bits */
+#define EXTEND_BYTES	   (64u << 20) /* the file grows ahead of the writes in such steps */
+#define STREAM_BYTES	   (256u << 10)
+#define PAGE_ENTRIES	   512u /* table entries handled at a time */
 
-/* How many clusters each part of a finished file takes; all in clusters, but for l1_entries and zero_refs. */
+/* What each part of a finished file takes: clusters, but for l1_entries and zero_refs. */
 struct layout {
 	uint64_t l1_entries;
-	uint64_t own_l2;	/* L2 tables with data in them */
-	uint64_t zero_refs;	/* L1 entries whose clusters are all zeros */
-	uint64_t zero_l2;	/* L2 tables that they share */
+	uint64_t own_l2; /* L2 tables with data in them */
+	uint64_t zero_refs; /* L1 entries whose clusters are all zeros */
+	uint64_t zero_l2; /* L2 tables that they share */
 	uint64_t l1;
 	uint64_t refblocks;
 	uint64_t reftable;
@@ -47,7 +47,7 @@ static uint64_t clusters_of(uint64_t size_bytes, uint32_t cluster_bytes)
 	return div_up(size_bytes, cluster_bytes);
 }
 
-/* Sizes and places, from l1_entries, own_l2 and zero_refs and @data, the clusters before the tables. */
+/* From l1_entries, own_l2, zero_refs and @data, the clusters before the tables, all the rest. */
 static void lay_out(struct layout *l, uint64_t data, uint32_t cluster_bytes)
 {
 	uint64_t before;
@@ -59,7 +59,7 @@ static void lay_out(struct layout *l, uint64_t data, uint32_t cluster_bytes)
 	l->l1_at = l->zero_l2_at + l->zero_l2;
 	l->refblocks_at = l->l1_at + l->l1;
 	l->refblocks = 0;
-	do {	/* the blocks count themselves and the table that points to them */
+	do { /* the blocks count themselves and the table that points to them */
 		before = l->refblocks;
 		l->reftable = div_up(before * 8, cluster_bytes);
 		l->reftable += !l->reftable;
@@ -75,19 +75,25 @@ int qcow2_check_limits(uint64_t size_bytes, uint32_t cluster_bytes, struct err *
 	struct layout worst = { .l1_entries = div_up(clusters, cluster_bytes / 8) };
 
 	worst.own_l2 = worst.l1_entries;
-	if (size_bytes <= (uint64_t)INT64_MAX - cluster_bytes && worst.l1_entries <= MAX_L1_ENTRIES) {
+	if (size_bytes <= (uint64_t)INT64_MAX - cluster_bytes &&
+	    worst.l1_entries <= MAX_L1_ENTRIES) {
 		lay_out(&worst, 1 + clusters, cluster_bytes);
 		if (worst.reftable * cluster_bytes <= MAX_REFTABLE_BYTES)
 			return 0;
 	}
-	return err_set(e, -EFBIG, "a disk of %" PRIu64 " bytes is too large for chunks of %" PRIu32
-		       " bytes: QEMU could not open its overlays; use larger chunks", size_bytes, cluster_bytes);
+	return err_set(e, -EFBIG,
+		       "a disk of %" PRIu64 " bytes is too large for chunks of %" PRIu32
+		       " bytes: QEMU could not open its overlays; use larger chunks",
+		       size_bytes, cluster_bytes);
 }
 
 int qcow2_create(struct qcow2 *q, int dir_fd, const char *name, uint64_t size_bytes,
 		 uint32_t cluster_bytes, struct err *e)
 {
-	*q = (struct qcow2){ .fd = -1, .direct_fd = -1, .size_bytes = size_bytes, .cluster_bytes = cluster_bytes,
+	*q = (struct qcow2){ .fd = -1,
+			     .direct_fd = -1,
+			     .size_bytes = size_bytes,
+			     .cluster_bytes = cluster_bytes,
 			     .end = cluster_bytes };
 	if (clustermap_init(&q->map, clusters_of(size_bytes, cluster_bytes)))
 		return err_sys(e, -ENOMEM, "cannot create overlay %s", name);
@@ -123,7 +129,7 @@ static int extend(struct qcow2 *q, struct err *e)
 	return 0;
 }
 
-/* The place of cluster @index if it is @want (0: any place); 0: it is elsewhere, or there is no memory. */
+/* The place of cluster @index if it is @want (0: any); 0: it is elsewhere, or no memory. */
 static uint64_t place_cluster(struct qcow2 *q, uint64_t index, uint64_t want)
 {
 	uint64_t entry = clustermap_get(&q->map, index);
@@ -143,7 +149,8 @@ static uint64_t place_cluster(struct qcow2 *q, uint64_t index, uint64_t want)
 	return at;
 }
 
-int qcow2_place(struct qcow2 *q, uint64_t offset, uint32_t length, struct store_place *place, struct err *e)
+int qcow2_place(struct qcow2 *q, uint64_t offset, uint32_t length, struct store_place *place,
+		struct err *e)
 {
 	uint64_t first = offset / q->cluster_bytes;
 	uint64_t count = div_up(length, q->cluster_bytes), done = 1;
@@ -223,7 +230,8 @@ static enum clustermap_kind l2_kind(const struct qcow2 *q, uint64_t l1_index)
 	if (count > leaves)
 		count = leaves;
 	for (uint64_t i = 0; i < count; i++) {
-		enum clustermap_kind kind = clustermap_leaf(&q->map, l1_index * leaves + i, &entries);
+		enum clustermap_kind kind =
+			clustermap_leaf(&q->map, l1_index * leaves + i, &entries);
 
 		zeros += kind == CLUSTERMAP_ALL_ZERO;
 		none += kind == CLUSTERMAP_NONE;
@@ -241,7 +249,8 @@ static void write_own_l2(const struct qcow2 *q, uint64_t l1_index, struct stream
 
 	for (uint64_t i = 0; i < leaves; i++) {
 		uint64_t leaf = l1_index * leaves + i;
-		enum clustermap_kind kind = leaf < count ? clustermap_leaf(&q->map, leaf, &entries) : CLUSTERMAP_NONE;
+		enum clustermap_kind kind =
+			leaf < count ? clustermap_leaf(&q->map, leaf, &entries) : CLUSTERMAP_NONE;
 		uint64_t *room;
 
 		if (kind == CLUSTERMAP_NONE) {
@@ -281,7 +290,8 @@ static void write_l1(const struct qcow2 *q, const struct layout *l, struct strea
 	for (uint64_t page = 0; page < l->l1 * (q->cluster_bytes / 8 / PAGE_ENTRIES); page++) {
 		uint64_t entries[PAGE_ENTRIES] = { 0 }, any = 0;
 
-		for (unsigned int j = 0; j < PAGE_ENTRIES && page * PAGE_ENTRIES + j < l->l1_entries; j++) {
+		for (unsigned int j = 0;
+		     j < PAGE_ENTRIES && page * PAGE_ENTRIES + j < l->l1_entries; j++) {
 			enum clustermap_kind kind = l2_kind(q, page * PAGE_ENTRIES + j);
 
 			if (kind == CLUSTERMAP_NONE)
@@ -335,7 +345,8 @@ int qcow2_finish(struct qcow2 *q, const struct qcow2_backing *backing, struct er
 {
 	struct layout l = { .l1_entries = div_up(q->map.clusters, q->cluster_bytes / 8) };
 	struct stream s = { .fd = q->fd };
-	struct qcow2_header header = { .size_bytes = q->size_bytes, .cluster_bytes = q->cluster_bytes };
+	struct qcow2_header header = { .size_bytes = q->size_bytes,
+				       .cluster_bytes = q->cluster_bytes };
 
 	for (uint64_t i = 0; i < l.l1_entries; i++) {
 		enum clustermap_kind kind = l2_kind(q, i);

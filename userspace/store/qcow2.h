@@ -36,7 +36,8 @@ int qcow2_create(struct qcow2 *q, int dir_fd, const char *name, uint64_t size_by
 		 uint32_t cluster_bytes, struct err *e);
 
 /* As store_pass_place() and store_pass_zero(); ranges have been checked. */
-int qcow2_place(struct qcow2 *q, uint64_t offset, uint32_t length, struct store_place *place, struct err *e);
+int qcow2_place(struct qcow2 *q, uint64_t offset, uint32_t length, struct store_place *place,
+		struct err *e);
 int qcow2_zero(struct qcow2 *q, uint64_t offset, uint64_t length, struct err *e);
 
 struct qcow2_backing {
@@ -72,7 +73,8 @@ int qcow2_reader_open(struct qcow2_reader *r, int dir_fd, const char *name, uint
 		      uint32_t cluster_bytes, struct err *e);
 /*
  * Finds the first run at or behind disk offset *@position and moves *@position behind
- * it. At most @max_bytes long (zeros: as long as their L2 table goes on). 1, or 0 when there is none.
+ * it. At most @max_bytes long (zeros: as long as their L2 table goes on). 1, 0: there
+ * is none, or negative.
  */
 int qcow2_reader_next(struct qcow2_reader *r, uint64_t *position, uint64_t max_bytes,
 		      struct qcow2_run *run, struct err *e);

@@ -4,11 +4,11 @@
 
 #include "qcow2_header.h"
 
-#define MAGIC			0x514649fbu
-#define VERSION			3u
-#define HEADER_BYTES		104u
-#define REFCOUNT_ORDER		4u		/* 2^4 bits each */
-#define EXT_BACKING_FORMAT	0xe2792acau
+#define MAGIC		   0x514649fbu
+#define VERSION		   3u
+#define HEADER_BYTES	   104u
+#define REFCOUNT_ORDER	   4u /* 2^4 bits each */
+#define EXT_BACKING_FORMAT 0xe2792acau
 
 /* Byte offsets of the fields that are not zero. */
 enum {
@@ -77,7 +77,7 @@ void qcow2_header_encode(const struct qcow2_header *header, const struct qcow2_b
 	put32(block, at + 4, format_bytes);
 	memcpy(block + at + 8, backing->format, format_bytes);
 	at += 8 + (format_bytes + 7) / 8 * 8;
-	at += 8;	/* the end of the extensions: type and length zero */
+	at += 8; /* the end of the extensions: type and length zero */
 	put64(block, AT_BACKING_OFFSET, at);
 	put32(block, AT_BACKING_BYTES, name_bytes);
 	memcpy(block + at, backing->name, name_bytes);

@@ -11,7 +11,7 @@
 #include "qcow2.h"
 #include "qcow2_header.h"
 
-#define PAGE_ENTRIES	512u	/* L1 entries read at a time */
+#define PAGE_ENTRIES 512u /* L1 entries read at a time */
 
 /* 0, -errno, or -EUCLEAN when the file ends before. */
 static int read_at(int fd, void *to, size_t bytes, uint64_t offset)
@@ -30,12 +30,14 @@ static int read_at(int fd, void *to, size_t bytes, uint64_t offset)
 
 static int not_ours(struct err *e, const char *name)
 {
-	return err_set(e, -EUCLEAN, "%s is not the overlay that was written: something has changed it", name);
+	return err_set(e, -EUCLEAN,
+		       "%s is not the overlay that was written: something has changed it", name);
 }
 
 static bool fits(const struct qcow2_reader *r, uint64_t offset, uint64_t bytes)
 {
-	return offset && offset % r->cluster_bytes == 0 && offset <= r->file_bytes && bytes <= r->file_bytes - offset;
+	return offset && offset % r->cluster_bytes == 0 && offset <= r->file_bytes &&
+	       bytes <= r->file_bytes - offset;
 }
 
 /* The shape that qcow2_finish() gives an overlay of this disk. */
@@ -116,7 +118,8 @@ static int next_table(struct qcow2_reader *r, uint64_t *index, uint64_t count)
 }
 
 /* The run that begins at entry @slot of the loaded table, cut where the table ends. */
-static int run_at(const struct qcow2_reader *r, uint64_t slot, uint64_t max_bytes, struct qcow2_run *run)
+static int run_at(const struct qcow2_reader *r, uint64_t slot, uint64_t max_bytes,
+		  struct qcow2_run *run)
 {
 	uint64_t entry = be64toh(r->table[slot]), clusters = 1;
 	bool zero = entry & CLUSTERMAP_ZERO;
@@ -129,7 +132,7 @@ static int run_at(const struct qcow2_reader *r, uint64_t slot, uint64_t max_byte
 		uint64_t next = be64toh(r->table[slot + clusters]);
 
 		if (zero ? !(next & CLUSTERMAP_ZERO) :
-		    next != (entry + clusters * r->cluster_bytes))
+			   next != (entry + clusters * r->cluster_bytes))
 			break;
 	}
 	run->length = clusters * r->cluster_bytes;
@@ -166,7 +169,8 @@ int qcow2_reader_next(struct qcow2_reader *r, uint64_t *position, uint64_t max_b
 		break;
 	}
 	if (ret < 0)
-		return ret == -EUCLEAN ? not_ours(e, "a file in the chain") : err_sys(e, ret, "cannot read an overlay");
+		return ret == -EUCLEAN ? not_ours(e, "a file in the chain") :
+					 err_sys(e, ret, "cannot read an overlay");
 	return ret;
 }
 
@@ -182,7 +186,8 @@ int qcow2_rebase(int dir_fd, const char *name, const struct qcow2_backing *backi
 	ret = read_at(fd, block, sizeof(block), 0);
 	if (ret || !qcow2_header_decode(block, &header)) {
 		close(fd);
-		return !ret || ret == -EUCLEAN ? not_ours(e, name) : err_sys(e, ret, "cannot read overlay %s", name);
+		return !ret || ret == -EUCLEAN ? not_ours(e, name) :
+						 err_sys(e, ret, "cannot read overlay %s", name);
 	}
 	qcow2_header_encode(&header, backing, changed);
 	if (memcmp(block, changed, sizeof(block)) &&

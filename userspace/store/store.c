@@ -22,7 +22,8 @@ bool store_name_valid(const char *name)
 
 	if (!bytes || bytes >= STORE_NAME_BYTES || name[0] == '.')
 		return false;
-	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == bytes;
+	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+	       bytes;
 }
 
 void store_overlay_name(uint64_t pass, char name[STORE_FILE_BYTES])
@@ -52,7 +53,9 @@ int store_commit_manifest(struct store *store, struct manifest *next, bool *repl
 int store_check_idle(const struct store *store, struct err *e)
 {
 	if (store->broken)
-		return err_set(e, -EIO, "replica %s could not be synced before: close and open it again", store->name);
+		return err_set(e, -EIO,
+			       "replica %s could not be synced before: close and open it again",
+			       store->name);
 	if (store->pass)
 		return err_set(e, -EBUSY, "replica %s is receiving a pass", store->name);
 	return 0;
@@ -65,7 +68,9 @@ static struct store *new_store(const char *root, const char *vm, struct err *e)
 	struct store *store;
 
 	if (!store_name_valid(vm)) {
-		err_set(e, -EINVAL, "\"%.64s\" cannot be a VM's name: use letters, digits, dot, underscore, hyphen", vm);
+		err_set(e, -EINVAL,
+			"\"%.64s\" cannot be a VM's name: use letters, digits, dot, underscore, hyphen",
+			vm);
 		return NULL;
 	}
 	store = calloc(1, sizeof(*store));
@@ -114,21 +119,27 @@ static int open_locked(struct store *store, const char *name, struct err *e)
 	struct stat mine, there;
 	int ret;
 
-	store->dir_fd = openat(store->root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	store->dir_fd =
+		openat(store->root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (store->dir_fd < 0) {
 		ret = -errno;
 		if (ret == -ENOENT)
-			return err_set(e, ret, "there is no replica %s in %s", store->name, store->root);
+			return err_set(e, ret, "there is no replica %s in %s", store->name,
+				       store->root);
 		return err_sys(e, ret, "cannot open replica %s", store->name);
 	}
 	if (flock(store->dir_fd, LOCK_EX | LOCK_NB)) {
 		if (errno == EWOULDBLOCK)
-			return err_set(e, -EBUSY, "replica %s is in use by another connection or process", store->name);
+			return err_set(e, -EBUSY,
+				       "replica %s is in use by another connection or process",
+				       store->name);
 		return err_sys(e, -errno, "cannot lock replica %s", store->name);
 	}
-	if (fstat(store->dir_fd, &mine) || fstatat(store->root_fd, name, &there, AT_SYMLINK_NOFOLLOW) ||
+	if (fstat(store->dir_fd, &mine) ||
+	    fstatat(store->root_fd, name, &there, AT_SYMLINK_NOFOLLOW) ||
 	    mine.st_ino != there.st_ino || mine.st_dev != there.st_dev)
-		return err_set(e, -ENOENT, "there is no replica %s in %s", store->name, store->root);
+		return err_set(e, -ENOENT, "there is no replica %s in %s", store->name,
+			       store->root);
 	return 0;
 }
 
@@ -136,25 +147,28 @@ static int open_disk(struct store *store, unsigned int i, struct err *e)
 {
 	const char *name = store->manifest.spec.disks[i].name;
 
-	store->disk_fds[i] = openat(store->dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	store->disk_fds[i] =
+		openat(store->dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (store->disk_fds[i] < 0)
-		return err_sys(e, errno == ENOENT ? -EUCLEAN : -errno, "cannot open disk %s of replica %s",
-			       name, store->name);
+		return err_sys(e, errno == ENOENT ? -EUCLEAN : -errno,
+			       "cannot open disk %s of replica %s", name, store->name);
 	return 0;
 }
 
 /* --- opening ------------------------------------------------------------- */
 
-static int check_file(const struct store *store, unsigned int i, const char *name, uint64_t size_bytes,
-		      struct err *e)
+static int check_file(const struct store *store, unsigned int i, const char *name,
+		      uint64_t size_bytes, struct err *e)
 {
 	const char *disk = store->manifest.spec.disks[i].name;
 	struct stat st;
 
 	if (fstatat(store->disk_fds[i], name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-		return err_set(e, -EUCLEAN, "replica %s is damaged: %s/%s is missing", store->name, disk, name);
+		return err_set(e, -EUCLEAN, "replica %s is damaged: %s/%s is missing", store->name,
+			       disk, name);
 	if (size_bytes && (uint64_t)st.st_size != size_bytes)
-		return err_set(e, -EUCLEAN, "replica %s is damaged: %s/%s has not the size of its disk",
+		return err_set(e, -EUCLEAN,
+			       "replica %s is damaged: %s/%s has not the size of its disk",
 			       store->name, disk, name);
 	return 0;
 }
@@ -197,7 +211,8 @@ static bool is_ours(const char *file)
 {
 	size_t digits = strspn(file, "0123456789");
 
-	return digits >= 12 && (!strcmp(file + digits, ".qcow2") || !strcmp(file + digits, ".part"));
+	return digits >= 12 &&
+	       (!strcmp(file + digits, ".qcow2") || !strcmp(file + digits, ".part"));
 }
 
 /* Removes what a crash left of passes that never came to be, or were merged. */
@@ -217,7 +232,8 @@ static int clean_disk(const struct store *store, unsigned int disk, struct err *
 	while ((entry = readdir(dir)))
 		if (is_ours(entry->d_name) && !is_named(&store->manifest, entry->d_name) &&
 		    unlinkat(fd, entry->d_name, 0))
-			ret = err_sys(e, -errno, "cannot remove %s of replica %s", entry->d_name, store->name);
+			ret = err_sys(e, -errno, "cannot remove %s of replica %s", entry->d_name,
+				      store->name);
 	closedir(dir);
 	return ret;
 }
@@ -263,23 +279,32 @@ static int check_spec(const struct store_spec *spec, struct err *e)
 	int ret = 0;
 
 	if (!spec->disk_count || spec->disk_count > STORE_MAX_DISKS)
-		return err_set(e, -EINVAL, "a replica has 1 to %d disks, not %u", STORE_MAX_DISKS, spec->disk_count);
+		return err_set(e, -EINVAL, "a replica has 1 to %d disks, not %u", STORE_MAX_DISKS,
+			       spec->disk_count);
 	if (strnlen(spec->relationship, sizeof(spec->relationship)) == sizeof(spec->relationship))
 		return err_set(e, -EINVAL, "the relationship's id is too long");
 	for (unsigned int i = 0; i < spec->disk_count && !ret; i++) {
 		const struct store_disk *disk = &spec->disks[i];
 
 		if (!store_name_valid(disk->name))
-			return err_set(e, -EINVAL, "\"%.64s\" cannot be a disk's name: use letters, digits, dot, "
-				       "underscore, hyphen", disk->name);
+			return err_set(
+				e, -EINVAL,
+				"\"%.64s\" cannot be a disk's name: use letters, digits, dot, "
+				"underscore, hyphen",
+				disk->name);
 		for (unsigned int j = 0; j < i; j++)
 			if (!strcmp(spec->disks[j].name, disk->name))
-				return err_set(e, -EINVAL, "two disks have the name %s", disk->name);
+				return err_set(e, -EINVAL, "two disks have the name %s",
+					       disk->name);
 		if (!disk->size_bytes || disk->size_bytes % 512)
-			return err_set(e, -EINVAL, "disk %s has a size that is not a multiple of 512", disk->name);
-		if (disk->chunk_bytes < STORE_MIN_CHUNK_BYTES || disk->chunk_bytes > STORE_MAX_CHUNK_BYTES ||
+			return err_set(e, -EINVAL,
+				       "disk %s has a size that is not a multiple of 512",
+				       disk->name);
+		if (disk->chunk_bytes < STORE_MIN_CHUNK_BYTES ||
+		    disk->chunk_bytes > STORE_MAX_CHUNK_BYTES ||
 		    disk->chunk_bytes & (disk->chunk_bytes - 1))
-			return err_set(e, -EINVAL, "disk %s has a chunk size that is not possible", disk->name);
+			return err_set(e, -EINVAL, "disk %s has a chunk size that is not possible",
+				       disk->name);
 		ret = qcow2_check_limits(disk->size_bytes, disk->chunk_bytes, e);
 	}
 	return ret;
@@ -297,17 +322,20 @@ static int fill(struct store *store, const struct store_spec *spec, struct err *
 	strcpy(mine.spec.vm, store->name);
 	for (unsigned int i = 0; i < spec->disk_count && !ret; i++) {
 		if (mkdirat(store->dir_fd, spec->disks[i].name, 0700)) {
-			ret = err_sys(e, -errno, "cannot create disk %s of replica %s", spec->disks[i].name, store->name);
+			ret = err_sys(e, -errno, "cannot create disk %s of replica %s",
+				      spec->disks[i].name, store->name);
 			break;
 		}
 		store->disk_fds[i] = openat(store->dir_fd, spec->disks[i].name,
 					    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (store->disk_fds[i] < 0)
-			ret = err_sys(e, -errno, "cannot open disk %s of replica %s", spec->disks[i].name, store->name);
+			ret = err_sys(e, -errno, "cannot open disk %s of replica %s",
+				      spec->disks[i].name, store->name);
 		else
 			ret = base_create(store->disk_fds[i], spec->disks[i].size_bytes, e);
 		if (!ret && fsync(store->disk_fds[i]))
-			ret = err_sys(e, -errno, "cannot make disk %s durable", spec->disks[i].name);
+			ret = err_sys(e, -errno, "cannot make disk %s durable",
+				      spec->disks[i].name);
 	}
 	if (ret) {
 		manifest_free(&mine);
@@ -328,7 +356,8 @@ static int make(struct store *store, const struct store_spec *spec, struct err *
 	ret = open_root(store, e);
 	if (ret)
 		return ret;
-	if (flock(store->root_fd, LOCK_EX))	/* against another process that creates the same; brief */
+	if (flock(store->root_fd,
+		  LOCK_EX)) /* against another process that creates the same; brief */
 		return err_sys(e, -errno, "cannot lock the store %s", store->root);
 	if (!faccessat(store->root_fd, store->name, F_OK, AT_SYMLINK_NOFOLLOW))
 		return err_set(e, -EEXIST, "there is a replica %s already", store->name);
@@ -424,23 +453,30 @@ int store_move_aside(struct store *store, struct err *e)
 	int ret = store_check_idle(store, e);
 
 	for (unsigned int n = 0; !ret && n < 1000; n++) {
-		int bytes = snprintf(suffix, sizeof(suffix), ".released-%.8s", store->manifest.spec.relationship);
+		int bytes = snprintf(suffix, sizeof(suffix), ".released-%.8s",
+				     store->manifest.spec.relationship);
 
 		if (n)
 			bytes += snprintf(suffix + bytes, sizeof(suffix) - bytes, "-%u", n);
 		/* A long name gives way to the suffix, so that the result is a VM's name again. */
-		snprintf(name, sizeof(name), "%.*s%s", STORE_NAME_BYTES - 1 - bytes, store->name, suffix);
-		if (!renameat2(store->root_fd, store->name, store->root_fd, name, RENAME_NOREPLACE)) {
+		snprintf(name, sizeof(name), "%.*s%s", STORE_NAME_BYTES - 1 - bytes, store->name,
+			 suffix);
+		if (!renameat2(store->root_fd, store->name, store->root_fd, name,
+			       RENAME_NOREPLACE)) {
 			ret = fsync(store->root_fd) ? -errno : 0;
 			if (ret)
-				return err_sys(e, ret, "cannot make the new name of replica %s durable", store->name);
+				return err_sys(e, ret,
+					       "cannot make the new name of replica %s durable",
+					       store->name);
 			store_close(store);
 			return 0;
 		}
 		if (errno != EEXIST)
-			ret = err_sys(e, -errno, "cannot rename replica %s to %s", store->name, name);
+			ret = err_sys(e, -errno, "cannot rename replica %s to %s", store->name,
+				      name);
 	}
-	return ret ? ret : err_set(e, -EEXIST, "there are too many released replicas %s", store->name);
+	return ret ? ret :
+		     err_set(e, -EEXIST, "there are too many released replicas %s", store->name);
 }
 
 int store_delete(const char *root, const char *vm, struct err *e)
@@ -463,7 +499,8 @@ int store_delete(const char *root, const char *vm, struct err *e)
 	if (!ret) {
 		ret = tree_remove(store->root_fd, temp);
 		if (ret)
-			err_sys(e, ret, "cannot delete all of replica %s: remove %s/%s by hand", vm, root, temp);
+			err_sys(e, ret, "cannot delete all of replica %s: remove %s/%s by hand", vm,
+				root, temp);
 	}
 	store_close(store);
 	return ret;

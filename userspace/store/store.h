@@ -67,7 +67,8 @@ bool store_name_valid(const char *name);
 int store_open(const char *root, const char *vm, struct store **store, struct err *e);
 
 /* Creates ROOT/VM. -EEXIST: there is one already. */
-int store_create(const char *root, const struct store_spec *spec, struct store **store, struct err *e);
+int store_create(const char *root, const struct store_spec *spec, struct store **store,
+		 struct err *e);
 
 void store_close(struct store *store);
 
@@ -135,7 +136,7 @@ struct store_place {
 int store_pass_place(struct store_pass *pass, unsigned int disk, uint64_t offset, uint32_t length,
 		     struct store_place *place, struct err *e);
 
-/* Records that @length bytes at @offset are zero: a hole in base.raw, zero clusters in an overlay. */
+/* Records that a range is zero: a hole in base.raw, zero clusters in an overlay. */
 int store_pass_zero(struct store_pass *pass, unsigned int disk, uint64_t offset, uint64_t length,
 		    struct err *e);
 
@@ -145,7 +146,11 @@ int store_pass_zero(struct store_pass *pass, unsigned int disk, uint64_t offset,
  */
 int store_initial_checkpoint(struct store_pass *pass, const uint64_t *durable_bytes, struct err *e);
 
-enum store_consistency { STORE_CONSISTENCY_NONE, STORE_CONSISTENCY_CRASH, STORE_CONSISTENCY_APPLICATION };
+enum store_consistency {
+	STORE_CONSISTENCY_NONE,
+	STORE_CONSISTENCY_CRASH,
+	STORE_CONSISTENCY_APPLICATION,
+};
 
 /*
  * Makes the pass durable: data, tables, header, fsync, rename, directory, then the
@@ -201,7 +206,7 @@ struct store_point {
 };
 
 struct store_points {
-	char relationship[37];		/* UUID text of the relationship that feeds, or fed, the replica */
+	char relationship[37];		/* UUID text; it feeds, or fed, the replica */
 	bool released;			/* as store_released() */
 	uint64_t last_pass;		/* as store_last_pass() */
 	unsigned int count;

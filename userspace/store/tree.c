@@ -7,7 +7,7 @@
 
 #include "tree.h"
 
-#define MAX_DEPTH	3
+#define MAX_DEPTH 3
 
 static int remove_level(int dir_fd, const char *name, int depth)
 {
