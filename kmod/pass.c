@@ -257,12 +257,13 @@ static void trust_disks(struct cbt_group *group)
 	smp_mb();
 }
 
+/* Before the cut: a write of after it looks into the map whether it must be held. */
 static void fill_maps(struct cbt_group *group)
 {
 	struct cbt_disk *disk;
 
 	list_for_each_entry(disk, &group->disks, entry)
-		cbt_bitmap_fill(cbt_pass_map(group, disk));
+		cbt_bitmap_fill(cbt_pass_live_map(group, disk));
 }
 
 int cbt_pass_begin(struct cbt_group *group, u32 flags, u32 portid, const char **why)
@@ -278,8 +279,10 @@ int cbt_pass_begin(struct cbt_group *group, u32 flags, u32 portid, const char **
 	if (err)
 		return err;
 
-	if (full)
+	if (full) {
 		trust_disks(group);
+		fill_maps(group);
+	}
 	if (!(flags & CBT_PASS_F_FUZZY))
 		begin_images(group);
 	pass->epoch = cbt_epochs_cut(&group->epochs);
@@ -289,8 +292,6 @@ int cbt_pass_begin(struct cbt_group *group, u32 flags, u32 portid, const char **
 	pass->id++;
 	pass->flags = flags;
 	pass->portid = portid;
-	if (full)
-		fill_maps(group);
 	cbt_epoch_wait_drained(pass->epoch, SEAL_INLINE);
 	if (!advance(group))
 		queue_delayed_work(seal_queue, &pass->poll, SEAL_POLL);
