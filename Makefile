@@ -5,7 +5,8 @@
 # make check      installs what it needs, builds, runs all tests; check-unit, check-kmod,
 #                 check-guest, check-e2e and check-meta run one group (selftests/run)
 # make lint       installs what it needs, runs the static checks
-# make install    DESTDIR and PREFIX as usual
+# make install    what was built, DESTDIR and PREFIX as usual; or `make install-dkms` for the
+#                 module and `make install-programs`; uninstall
 # make help       all targets
 
 BUILD   ?= build
@@ -38,7 +39,7 @@ UNIT_TESTS      := $(patsubst selftests/unit/%.c,$(BUILD)/unit/%,$(wildcard self
 PROGRAMS        := $(if $(SERVICE_SOURCES),$(BUILD)/vmreplicad) $(if $(CLI_SOURCES),$(BUILD)/vmreplica)
 LIB_OBJS        := $(call OBJ,$(filter userspace/libblkcbt/%,$(SOURCES)))
 
-.PHONY: all module userspace unit deps-build demo check lint install clean help
+.PHONY: all module userspace unit deps-build demo check lint clean help
 all: module userspace
 
 module: deps-build
@@ -125,6 +126,14 @@ $(BUILD)/unit/%: $(BUILD)/selftests/unit/%.o $(BUILD)/libparts.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SAN) -o $@ $< $(BUILD)/libparts.a $(PKG_LIBS)
 
+# Static checks: one runner, whose last line is "lint: N passed, N failed".
+lint: deps-build
+	@tools/install-deps lint
+	@$(MAKE) --no-print-directory programs
+	@tools/lint
+
+include tools/install.mk
+
 clean:
 	rm -rf $(BUILD)/userspace $(BUILD)/selftests $(BUILD)/unit $(BUILD)/san $(BUILD)/kmod \
 		$(BUILD)/vmreplica* $(BUILD)/lib*
@@ -132,4 +141,4 @@ clean:
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
--include $(shell find $(BUILD) -name '*.d' -not -path '*/kernels/*' -not -path '*/trixie/*' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' -not -path '*/kernels/*' -not -path '*/trixie/*' 2>/dev/null)

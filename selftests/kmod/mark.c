@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Every way to write to a disk marks the chunks that it changes, and no others. */
 #include <fcntl.h>
-#include <kselftest_harness.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "harness.h"
 #include "rig.h"
 
 #define CHUNK	4096

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "rig.h"
@@ -38,6 +39,7 @@ struct stamp {
 	uint32_t disk, block;
 	uint32_t writer, seq;			/* seq counts that writer's writes from 1 */
 	uint32_t before_disk, before_block;	/* where its write before this one went */
+	uint64_t issued_ns;			/* CLOCK_REALTIME just before */
 };
 
 struct setup {
@@ -51,8 +53,8 @@ static const struct setup *setup;
 static const char *paths[DISKS];
 static struct rig rig;
 static atomic_bool stop;
-static atomic_uint issued[DISKS][BLOCKS], completed[DISKS][BLOCKS];	/* sequence numbers */
-static unsigned int floor_seq[DISKS][BLOCKS], ceiling_seq[DISKS][BLOCKS];
+static atomic_uint completed[DISKS][BLOCKS];	/* sequence numbers */
+static unsigned int floor_seq[DISKS][BLOCKS];
 static char (*shadow)[BLOCKS][BLOCK], (*stage)[BLOCKS][BLOCK];
 static bool staged[DISKS][BLOCKS];
 static unsigned int random_state, missed, later, torn, passes[5];
@@ -82,14 +84,16 @@ static void write_once(struct writer *writer)
 	unsigned int from = rand_r(&writer->random) % RUN;
 	unsigned int count = rand_r(&writer->random) % 3 ? 1 : 1 + rand_r(&writer->random) % (RUN - from);
 	unsigned int first = run * RUN + from;
+	struct timespec now;
 
 	writer->stamp.seq++;
 	writer->stamp.disk = disk;
+	clock_gettime(CLOCK_REALTIME, &now);
+	writer->stamp.issued_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
 	for (unsigned int i = 0; i < count; i++) {
 		writer->stamp.block = first + i;
 		memcpy(writer->data + i * BLOCK, &writer->stamp, sizeof(writer->stamp));
 		memcpy(writer->data + (i + 1) * BLOCK - sizeof(writer->stamp), &writer->stamp, sizeof(writer->stamp));
-		atomic_store(&issued[disk][first + i], writer->stamp.seq);
 	}
 	if (pwrite(writer->fds[disk], writer->data, count * BLOCK, (off_t)first * BLOCK) != (ssize_t)(count * BLOCK))
 		rig_die("a write failed");
@@ -179,7 +183,7 @@ static void check_shadow(bool exact)
 				       d, b, rig.pass.id, stamp.seq, owner(b), floor_seq[d][b]);
 			if (!exact)
 				continue;
-			if (stamp.seq > ceiling_seq[d][b] && later++ < SHOWN)
+			if (stamp.issued_ns > rig.pass.cut_time_ns && later++ < SHOWN)
 				printf("# LATER disk %u block %u in pass %u: the shadow has write %u of writer %u, which was issued after the cut\n",
 				       d, b, rig.pass.id, stamp.seq, owner(b));
 			check_order(&stamp);
@@ -241,13 +245,6 @@ static void take_floor(void)
 			floor_seq[d][b] = atomic_load(&completed[d][b]);
 }
 
-static void take_ceiling(void)
-{
-	for (unsigned int d = 0; d < DISKS; d++)
-		for (unsigned int b = 0; b < BLOCKS; b++)
-			ceiling_seq[d][b] = atomic_load(&issued[d][b]);
-}
-
 /* A full pass now and then, and whenever a disk is untrusted. */
 static void begin(void)
 {
@@ -266,7 +263,6 @@ static void begin(void)
 	} while (err == -EAGAIN || err == -ESTALE);
 	if (err)
 		rig_die("beginning a pass: %s", cbt_error(rig.cbt));
-	take_ceiling();
 }
 
 static void seal(void)
@@ -379,7 +375,6 @@ static void prepare(void)
 		rig_track(&rig, paths[d], d ? 16384 : 4096);
 	}
 	memset(shadow, 0, (size_t)DISKS * BLOCKS * BLOCK);
-	memset(issued, 0, sizeof(issued));
 	memset(completed, 0, sizeof(completed));
 	rig_trust(&rig);
 	random_state = 1;
@@ -394,7 +389,6 @@ static bool compare(void)
 	take_floor();
 	if (rig_cut(&rig, setup->image ? 0 : CBT_PASS_F_FUZZY) == -ESTALE)
 		rig_cut(&rig, CBT_PASS_F_FULL);
-	take_ceiling();
 	for (unsigned int d = 0; d < DISKS; d++)
 		copy_disk(d);
 	commit();
