@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../common/version.h"
 #include "cli.h"
 #include "client.h"
 
@@ -86,7 +87,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!strcmp(argv[first], "--version")) {
-		printf("vmreplica 1.0\n");
+		printf("vmreplica " VMREPLICA_VERSION "\n");
 		return 0;
 	}
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {

@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/version.h"
 #include "../wire/wire.h"
 #include "options.h"
 
 enum { KEY_STATE_DIR = 0x100, KEY_LISTEN, KEY_NO_LISTEN, KEY_BUS, KEY_SESSION_BUS };
 
-const char *argp_program_version = "vmreplicad 1.0";
+const char *argp_program_version = "vmreplicad " VMREPLICA_VERSION;
 error_t argp_err_exit_status = 1;
 
 static const struct argp_option argp_options[] = {
@@ -80,7 +81,7 @@ void options_parse(int argc, char **argv, struct options *options)
 		.options = argp_options,
 		.parser = parse,
 		.doc = "Replicates the disks of virtual machines to another host, and keeps replicas for others.\v"
-		       "It stays in the foreground, logs to standard error and is controlled over D-Bus: see vmreplica(1).",
+		       "It stays in the foreground, logs to standard error and is controlled over D-Bus: see vmreplica(8).",
 	};
 
 	*options = (struct options){
