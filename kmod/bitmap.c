@@ -48,12 +48,6 @@ u64 cbt_bitmap_memory(const struct cbt_bitmap *map)
 	return PAGE_ALIGN(blocks * BLOCK_WORDS * sizeof(long)) + words_of(blocks) * sizeof(long);
 }
 
-static void set_one(unsigned long bit, unsigned long *words)
-{
-	if (!test_bit(bit, words))
-		set_bit(bit, words);
-}
-
 static void set_whole_words(unsigned long *word, u64 count)
 {
 	while (count--)
@@ -65,14 +59,14 @@ void cbt_bitmap_set(struct cbt_bitmap *map, u64 first, u64 count)
 	u64 end = first + count, bit = first, whole;
 
 	while (bit < end && (bit % BITS_PER_LONG || end - bit < BITS_PER_LONG))
-		set_one(bit++, map->bits);
+		cbt_bitmap_set_in(map->bits, bit++);
 	whole = (end - bit) / BITS_PER_LONG;
 	set_whole_words(map->bits + bit / BITS_PER_LONG, whole);
 	for (bit += whole * BITS_PER_LONG; bit < end; bit++)
-		set_one(bit, map->bits);
+		cbt_bitmap_set_in(map->bits, bit);
 
 	for (bit = first >> CBT_BITMAP_BLOCK_SHIFT; bit <= (end - 1) >> CBT_BITMAP_BLOCK_SHIFT; bit++)
-		set_one(bit, map->summary);
+		cbt_bitmap_set_in(map->summary, bit);
 }
 
 void cbt_bitmap_fill(struct cbt_bitmap *map)
@@ -143,7 +137,7 @@ void cbt_bitmap_merge(struct cbt_bitmap *to, const struct cbt_bitmap *from)
 
 	for_each_used_block(from, block) {
 		merge_block(block_words(to, block), block_words(from, block));
-		set_one(block, to->summary);
+		cbt_bitmap_set_in(to->summary, block);
 		cond_resched();
 	}
 }
@@ -195,6 +189,33 @@ u64 cbt_bitmap_count_common(const struct cbt_bitmap *a, const struct cbt_bitmap 
 		for (i = 0; i < BLOCK_WORDS; i++)
 			count += hweight_long(READ_ONCE(wa[i]) & READ_ONCE(wb[i]));
 		cond_resched();
+	}
+	return count;
+}
+
+/* The bits of word @word that lie from @first to @end. */
+static unsigned long range_mask(u64 word, u64 first, u64 end)
+{
+	u64 base = word * BITS_PER_LONG;
+	unsigned long mask = ~0UL;
+
+	if (first > base)
+		mask &= ~0UL << (first - base);
+	if (end < base + BITS_PER_LONG)
+		mask &= ~0UL >> (base + BITS_PER_LONG - end);
+	return mask;
+}
+
+u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first, u64 end)
+{
+	u64 word, count = 0;
+	unsigned long bits;
+
+	for (word = first / BITS_PER_LONG; word * BITS_PER_LONG < end; word++) {
+		bits = READ_ONCE(map->bits[word]) & range_mask(word, first, end);
+		if (bits && not)
+			bits &= ~READ_ONCE(not->bits[word]);
+		count += hweight_long(bits);
 	}
 	return count;
 }

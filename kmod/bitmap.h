@@ -31,18 +31,24 @@ int cbt_bitmap_init(struct cbt_bitmap *map, u64 nr_bits);
 void cbt_bitmap_exit(struct cbt_bitmap *map);
 u64 cbt_bitmap_memory(const struct cbt_bitmap *map);
 
+/* Bit numbers that the kernel's own helpers take have 32 bits on some machines. */
+static inline void cbt_bitmap_set_in(unsigned long *words, u64 bit)
+{
+	words += bit / BITS_PER_LONG;
+	bit %= BITS_PER_LONG;
+	if (!test_bit(bit, words))
+		set_bit(bit, words);
+}
+
 /* Any context. Cheap when the bit is set already: nothing is written then. */
 static inline void cbt_bitmap_set_one(struct cbt_bitmap *map, u64 bit)
 {
-	if (!test_bit(bit, map->bits))
-		set_bit(bit, map->bits);
+	cbt_bitmap_set_in(map->bits, bit);
 	/*
 	 * The summary follows the bits, also where the bit was another's: whoever set it
 	 * may have yet to come to the summary.
 	 */
-	bit >>= CBT_BITMAP_BLOCK_SHIFT;
-	if (!test_bit(bit, map->summary))
-		set_bit(bit, map->summary);
+	cbt_bitmap_set_in(map->summary, bit >> CBT_BITMAP_BLOCK_SHIFT);
 }
 
 /* Any context. @first + @count <= nr_bits, @count > 0. */
@@ -57,8 +63,14 @@ void cbt_bitmap_merge(struct cbt_bitmap *to, const struct cbt_bitmap *from);
 
 static inline bool cbt_bitmap_test(const struct cbt_bitmap *map, u64 bit)
 {
-	return test_bit(bit, map->bits);
+	return test_bit(bit % BITS_PER_LONG, map->bits + bit / BITS_PER_LONG);
 }
+
+/*
+ * How many bits from @first to @end (exclusive) are set in @map and clear in @not, which
+ * may be null. Looks at this range only; any context.
+ */
+u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first, u64 end);
 
 /*
  * Finds the first run of set bits at or behind @from; returns false when there is

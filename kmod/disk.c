@@ -11,6 +11,8 @@
 /* The default keeps one bitmap at 32 MiB or less. */
 #define DEFAULT_MAX_CHUNKS (32ULL << 20 << 3)
 
+static atomic64_t last_serial = ATOMIC64_INIT(0);
+
 void (*cbt_disk_on_distrust)(struct cbt_disk *disk);
 
 static void tell_distrust(struct work_struct *work)
@@ -31,6 +33,17 @@ void cbt_disk_distrust(struct cbt_disk *disk, unsigned int reasons)
 		schedule_work(&disk->distrusted);
 }
 
+void cbt_disk_trust(struct cbt_disk *disk)
+{
+	atomic_andnot(CBT_DISK_CURABLE, &disk->untrusted);
+}
+
+bool cbt_disk_is(const struct cbt_disk *disk, const struct block_device *bdev)
+{
+	return bdev->bd_disk == disk->gd && bdev->bd_start_sect == disk->first &&
+	       disk->gd->diskseq == disk->diskseq;
+}
+
 static u32 default_chunk_bytes(u64 size_bytes)
 {
 	u32 chunk = MIN_CHUNK_BYTES;
@@ -44,6 +57,10 @@ static int check_device(struct block_device *bdev, const char **why)
 {
 	if (bdev_is_zoned(bdev)) {
 		*why = "zoned devices cannot be tracked; use a device-mapper target that hides the zones";
+		return -EOPNOTSUPP;
+	}
+	if (blk_queue_dax(bdev_get_queue(bdev))) {
+		*why = "devices with direct access (DAX) are written past the block layer and cannot be tracked";
 		return -EOPNOTSUPP;
 	}
 	if (!bdev_nr_sectors(bdev)) {
@@ -137,6 +154,7 @@ struct cbt_disk *cbt_disk_create(const char *path, u32 chunk_bytes, const char *
 	*why = "not enough memory";
 	if (!disk)
 		return ERR_PTR(-ENOMEM);
+	disk->serial = atomic64_inc_return(&last_serial);
 	INIT_WORK(&disk->distrusted, tell_distrust);
 	INIT_HLIST_NODE(&disk->tap_entry);
 	strscpy(disk->path, path, sizeof(disk->path));
@@ -187,6 +205,11 @@ void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sec
 		cbt_bitmap_set_one(&disk->map[slot], from);
 	else
 		cbt_bitmap_set(&disk->map[slot], from, last - from + 1);
+	/* Marks before whatever the caller looks at next, also those set without a locked operation. */
+	if (unlikely(from != last))
+		smp_mb();
+	else
+		smp_mb__after_atomic();
 	this_cpu_inc(disk->stats->writes);
 	this_cpu_add(disk->stats->bytes, (end - first) << SECTOR_SHIFT);
 }

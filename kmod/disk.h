@@ -28,6 +28,7 @@ struct cbt_disk {
 	struct list_head entry;		/* cbt_group.disks; group lock */
 	struct hlist_node tap_entry;	/* tap.c */
 	struct cbt_group *group;	/* outlives the disk */
+	u64 serial;			/* of all disks since the module was loaded, for comparison */
 	struct gendisk *gd;
 	struct module *owner;		/* of gd's driver */
 	u64 diskseq;			/* of gd when it was added: changes with the medium */
@@ -63,6 +64,14 @@ u64 cbt_disk_size_bytes(const struct cbt_disk *disk);
  * disk) in the bitmap of @slot. Any context; the caller is in that slot's epoch.
  */
 void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sector_t end);
+
+/* Takes back reasons that a full pass cures. */
+#define CBT_DISK_CURABLE (CBT_UNTRUSTED_FRESH | CBT_UNTRUSTED_PASSTHROUGH | CBT_UNTRUSTED_MEMORY | \
+			  CBT_UNTRUSTED_UNKNOWN_WRITE)
+void cbt_disk_trust(struct cbt_disk *disk);
+
+/* Is @bdev, open, the device that was added? */
+bool cbt_disk_is(const struct cbt_disk *disk, const struct block_device *bdev);
 
 /* Sets reasons not to trust the map. Any context. */
 void cbt_disk_distrust(struct cbt_disk *disk, unsigned int reasons);

@@ -101,13 +101,16 @@ static int insert(struct cbt_group *group)
 		return -EEXIST;
 	if (nr_groups == CBT_GROUP_MAX || last_id == INT_MAX)
 		return -ENOSPC;
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
 	id = idr_alloc(&groups, group, last_id + 1, 0, GFP_KERNEL);
-	if (id < 0)
+	if (id < 0) {
+		module_put(THIS_MODULE);
 		return id;
+	}
 	group->id = id;
 	last_id = id;
 	nr_groups++;
-	__module_get(THIS_MODULE);
 	kref_get(&group->ref);
 	return 0;
 }
@@ -194,7 +197,7 @@ struct cbt_disk *cbt_group_disk(struct cbt_group *group, u32 id)
 
 u64 cbt_group_memory(struct cbt_group *group)
 {
-	u64 sum = sizeof(*group) + 2 * num_possible_cpus() * sizeof(long);
+	u64 sum = sizeof(*group) + 2 * num_possible_cpus() * sizeof(long) + atomic64_read(&group->kept_bytes);
 	struct cbt_disk *disk;
 
 	lockdep_assert_held(&group->lock);

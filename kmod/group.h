@@ -24,6 +24,7 @@ struct cbt_pass {
 	enum cbt_pass_state state;
 	u32 id;			/* of this pass, or of the last one */
 	u32 flags;		/* as begun: CBT_PASS_F_FULL, CBT_PASS_F_FUZZY */
+	bool fuzzy;		/* chunks that were overwritten have left the map since */
 	u32 portid;		/* the netlink socket that it belongs to */
 	u64 cut_time_ns;
 	struct cbt_epoch *epoch;

@@ -39,7 +39,8 @@ static void image_submit_bio(struct bio *bio)
 	struct image_read *read;
 	struct bio *clone;
 
-	if (bio_op(bio) != REQ_OP_READ) {
+	/* Before the seal there is nothing yet to be read, and it must not be cached. */
+	if (bio_op(bio) != REQ_OP_READ || !READ_ONCE(preserve->sealed)) {
 		bio_io_error(bio);
 		return;
 	}
@@ -75,7 +76,8 @@ void cbt_image_exit(void)
 
 struct gendisk *cbt_image_create(struct cbt_disk *disk, struct cbt_preserve *preserve)
 {
-	struct gendisk *image = cbt_compat_alloc_disk(bdev_logical_block_size(preserve->origin));
+	struct gendisk *image = cbt_compat_alloc_disk(bdev_logical_block_size(preserve->origin),
+						      bdev_nowait(preserve->origin));
 	int err;
 
 	if (IS_ERR(image))

@@ -95,7 +95,7 @@ static int fill_pass(struct sk_buff *skb, struct cbt_group *group)
 	cbt_pass_count(group, &counts);
 	if (pass->state == CBT_PASS_SEALED)
 		flags |= CBT_PASS_F_SEALED;
-	if (counts.overwritten)
+	if (cbt_pass_fuzzy(group, &counts))
 		flags |= CBT_PASS_F_FUZZY;
 	if (nla_put_u32(skb, CBT_A_PASS_GROUP, group->id) ||
 	    nla_put_u32(skb, CBT_A_PASS_ID, pass->id) ||
@@ -691,6 +691,11 @@ static int socket_released(struct notifier_block *nb, unsigned long state, void 
 		return NOTIFY_DONE;
 	while ((group = cbt_group_get_next(next))) {
 		next = group->id + 1;
+		/* Most sockets have no pass; they need not wait for those that have. */
+		if (READ_ONCE(group->pass.portid) != notify->portid) {
+			cbt_group_put(group);
+			continue;
+		}
 		mutex_lock(&group->lock);
 		if (!group->gone && !cbt_pass_find(group, group->pass.id, notify->portid, &why)) {
 			pr_info("group %s: the controller closed its socket; pass %u is given up and merged back\n",

@@ -56,11 +56,13 @@ static void end_images(struct cbt_group *group)
 	struct cbt_disk *disk;
 
 	lockdep_assert_held(&group->lock);
+	/* No write waits any longer when devices are removed, which may need memory. */
+	list_for_each_entry(disk, &group->disks, entry)
+		if (disk->preserve)
+			cbt_preserve_end(disk->preserve);
 	list_for_each_entry(disk, &group->disks, entry) {
-		if (!disk->image)
-			continue;
-		cbt_preserve_end(disk->preserve);
-		cbt_image_destroy(disk->image);
+		if (disk->image)
+			cbt_image_destroy(disk->image);
 		disk->image = NULL;
 	}
 	drop_preserves(group);
@@ -253,7 +255,7 @@ static void trust_disks(struct cbt_group *group)
 	struct cbt_disk *disk;
 
 	list_for_each_entry(disk, &group->disks, entry)
-		atomic_set(&disk->untrusted, 0);
+		cbt_disk_trust(disk);
 	smp_mb();
 }
 
@@ -289,6 +291,7 @@ int cbt_pass_begin(struct cbt_group *group, u32 flags, u32 portid, const char **
 	pass->cut_time_ns = ktime_get_real_ns();
 	pass->cut_jiffies = pass->begun_jiffies = jiffies;
 	pass->state = CBT_PASS_SEALING;
+	pass->fuzzy = false;
 	pass->id++;
 	pass->flags = flags;
 	pass->portid = portid;
@@ -377,6 +380,7 @@ int cbt_pass_release(struct cbt_group *group, struct cbt_disk *disk, u64 offset,
 int cbt_pass_commit_range(struct cbt_group *group, struct cbt_disk *disk, u64 offset, u64 length,
 			  const char **why)
 {
+	struct cbt_pass_counts counts;
 	u64 first, end;
 	int err;
 
@@ -384,6 +388,10 @@ int cbt_pass_commit_range(struct cbt_group *group, struct cbt_disk *disk, u64 of
 	err = check_range(disk, offset, length, why);
 	if (err)
 		return err;
+	/* What leaves the map must not take with it that it was overwritten. */
+	cbt_pass_count_disk(group, disk, &counts);
+	if (counts.overwritten)
+		group->pass.fuzzy = true;
 	whole_chunks(disk, offset, length, &first, &end);
 	if (first < end)
 		cbt_bitmap_clear_range(cbt_pass_map(group, disk), first, end - first);
@@ -433,4 +441,18 @@ void cbt_pass_count(struct cbt_group *group, struct cbt_pass_counts *counts)
 		counts->chunks += one.chunks;
 		counts->overwritten += one.overwritten;
 	}
+}
+
+bool cbt_pass_fuzzy(struct cbt_group *group, const struct cbt_pass_counts *counts)
+{
+	struct cbt_disk *disk;
+
+	lockdep_assert_held(&group->lock);
+	if (group->pass.fuzzy || counts->overwritten)
+		return true;
+	/* A write that was not seen may have been a new one. */
+	list_for_each_entry(disk, &group->disks, entry)
+		if (atomic_read(&disk->untrusted))
+			return true;
+	return false;
 }

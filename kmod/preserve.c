@@ -12,6 +12,9 @@
 #define BUDGET_BYTES	(64LL << 20)
 #define HELD_RESERVE	64
 #define HELD_AT_ONCE	32
+/* No write waits longer than this for the past, but for the read under way. */
+#define HOLD_LIMIT	HZ
+#define BATCH_PAGES	256
 /* Memory for the past must not be squeezed out of the present. */
 #define GFP_KEEP	(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN)
 
@@ -34,19 +37,23 @@ struct held {
 	struct cbt_preserve *preserve;
 	struct bio *bio;
 	sector_t first, end;
+	unsigned long since;		/* jiffies */
 	void (*go_on)(struct bio *bio);
 };
 
 static struct workqueue_struct *hold_queue;
 static struct workqueue_struct *free_queue;
 static mempool_t *held_pool;
+/* Of our own: the reserve of the common one may be in the very writes that are held. */
+static struct bio_set keep_bios;
 
 int cbt_preserve_init(void)
 {
 	hold_queue = alloc_workqueue("blkcbt_hold", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_HIGHPRI, HELD_AT_ONCE);
 	free_queue = alloc_workqueue("blkcbt_free", WQ_UNBOUND, 0);
 	held_pool = mempool_create_kmalloc_pool(HELD_RESERVE, sizeof(struct held));
-	if (hold_queue && free_queue && held_pool)
+	if (hold_queue && free_queue && held_pool &&
+	    !bioset_init(&keep_bios, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS))
 		return 0;
 	cbt_preserve_exit();
 	return -ENOMEM;
@@ -59,6 +66,7 @@ void cbt_preserve_exit(void)
 	if (free_queue)
 		destroy_workqueue(free_queue);
 	mempool_destroy(held_pool);
+	bioset_exit(&keep_bios);
 	rcu_barrier();	/* kept chunks on their way out */
 }
 
@@ -116,25 +124,6 @@ err_charge:
 	return NULL;
 }
 
-/* Reads chunk @chunk of the device as it stands now. */
-static int read_chunk(struct cbt_preserve *preserve, struct kept *kept, u64 chunk)
-{
-	sector_t sector = chunk << preserve->chunk_shift;
-	unsigned int left = min_t(sector_t, 1 << preserve->chunk_shift, preserve->sectors - sector) << SECTOR_SHIFT;
-	struct bio *bio = bio_alloc(preserve->origin, kept->nr_pages, REQ_OP_READ | REQ_SYNC, GFP_NOIO);
-	unsigned int i, len;
-	int err;
-
-	bio->bi_iter.bi_sector = sector;
-	for (i = 0; left; i++, left -= len) {
-		len = min_t(unsigned int, left, PAGE_SIZE);
-		__bio_add_page(bio, kept->pages[i], len, 0);
-	}
-	err = submit_bio_wait(bio);
-	bio_put(bio);
-	return err;
-}
-
 /* --- life ---------------------------------------------------------------- */
 
 static void free_preserve(struct work_struct *work)
@@ -163,6 +152,11 @@ struct cbt_preserve *cbt_preserve_create(struct cbt_disk *disk, unsigned int slo
 		err = PTR_ERR(preserve->origin_handle);
 		kfree(preserve);
 		return ERR_PTR(err);
+	}
+	if (!cbt_disk_is(disk, preserve->origin)) {
+		cbt_compat_bdev_close(preserve->origin_handle);
+		kfree(preserve);
+		return ERR_PTR(-ENODEV);
 	}
 	kref_init(&preserve->ref);
 	INIT_WORK(&preserve->free_work, free_preserve);
@@ -247,27 +241,10 @@ void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end)
 
 /* --- holding ------------------------------------------------------------- */
 
-/* Is any chunk of the range in the pass and still to be read? */
-static bool wanted(const struct cbt_preserve *preserve, const struct cbt_disk *disk, u64 first, u64 end)
+/* How many chunks of the range are in the pass and still to be read. */
+static u64 wanted(const struct cbt_preserve *preserve, const struct cbt_disk *disk, u64 first, u64 end)
 {
-	const struct cbt_bitmap *map = &disk->map[preserve->slot];
-	u64 at, count;
-
-	if (end - first == 1)
-		return cbt_bitmap_test(map, first) && !cbt_bitmap_test(&disk->released, first);
-	while (first < end && cbt_bitmap_next_run(map, first, &at, &count) && at < end) {
-		for (first = at; first < min(at + count, end); first++)
-			if (!cbt_bitmap_test(&disk->released, first))
-				return true;
-	}
-	return false;
-}
-
-static bool marked_within(const struct cbt_bitmap *map, u64 first, u64 end)
-{
-	u64 at, count;
-
-	return cbt_bitmap_next_run(map, first, &at, &count) && at < end;
+	return cbt_bitmap_count_range(&disk->map[preserve->slot], &disk->released, first, end);
 }
 
 bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
@@ -279,7 +256,7 @@ bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk, con
 		return wanted(preserve, disk, first, end);
 	/* A write of the pass itself. Has one of after the cut passed it by before it had marked? */
 	if (READ_ONCE(disk->group->epochs.live) != epoch &&
-	    marked_within(&disk->map[!preserve->slot], first, end))
+	    cbt_bitmap_count_range(&disk->map[!preserve->slot], NULL, first, end))
 		WRITE_ONCE(preserve->torn, true);
 	return false;
 }
@@ -339,24 +316,78 @@ static struct kept *claim(struct cbt_preserve *preserve, u64 chunk, bool *mine)
 		kept = insert_kept(preserve, chunk, &err);
 		*mine = kept;
 	}
+	/* Released since it was looked at: nobody would take it out again. */
+	if (*mine && !wanted(preserve, preserve->disk, chunk, chunk + 1) &&
+	    xa_erase(&preserve->kept, chunk))
+		put_kept(preserve, kept);
 	up_read(&preserve->gate);
 	if (!kept && err)
 		cbt_preserve_fail(preserve);
 	return kept;
 }
 
-static void fill(struct cbt_preserve *preserve, struct kept *kept, u64 chunk)
-{
-	bool failed = read_chunk(preserve, kept, chunk);
+/* Claimed chunks that lie one behind the other, to be read at once. */
+struct batch {
+	u64 first;
+	unsigned int count;
+	unsigned int pages;
+	struct kept *at[BATCH_PAGES];
+};
 
-	if (failed)
-		cbt_preserve_fail(preserve);
-	/* The contents before the state; pairs with cbt_preserve_patch(). */
-	smp_store_release(&kept->state, failed ? KEPT_FAILED : KEPT_READY);
-	wake_up_all(&kept->ready);
+static int read_batch(struct cbt_preserve *preserve, const struct batch *batch)
+{
+	sector_t sector = batch->first << preserve->chunk_shift;
+	u64 left = min_t(u64, (u64)batch->count << preserve->chunk_shift, preserve->sectors - sector) << SECTOR_SHIFT;
+	struct bio *bio = bio_alloc_bioset(preserve->origin, batch->pages, REQ_OP_READ | REQ_SYNC, GFP_NOIO,
+					   &keep_bios);
+	unsigned int i, page, len;
+	int err;
+
+	bio->bi_iter.bi_sector = sector;
+	for (i = 0; i < batch->count; i++) {
+		for (page = 0; left && page < batch->at[i]->nr_pages; page++, left -= len) {
+			len = min_t(u64, left, PAGE_SIZE);
+			__bio_add_page(bio, batch->at[i]->pages[page], len, 0);
+		}
+	}
+	err = submit_bio_wait(bio);
+	bio_put(bio);
+	return err;
 }
 
-static void keep_chunk(struct cbt_preserve *preserve, u64 chunk)
+/* Reads what was claimed and lets those go on who wait for it. */
+static void fill(struct cbt_preserve *preserve, struct batch *batch)
+{
+	bool failed;
+	unsigned int i;
+
+	if (!batch->count)
+		return;
+	failed = read_batch(preserve, batch);
+	if (failed)
+		cbt_preserve_fail(preserve);
+	for (i = 0; i < batch->count; i++) {
+		/* The contents before the state; pairs with cbt_preserve_patch(). */
+		smp_store_release(&batch->at[i]->state, failed ? KEPT_FAILED : KEPT_READY);
+		wake_up_all(&batch->at[i]->ready);
+		put_kept(preserve, batch->at[i]);
+	}
+	batch->count = 0;
+	batch->pages = 0;
+}
+
+static void add(struct cbt_preserve *preserve, struct batch *batch, u64 chunk, struct kept *kept)
+{
+	if (batch->count && (batch->first + batch->count != chunk ||
+			     batch->pages + kept->nr_pages > BATCH_PAGES))
+		fill(preserve, batch);
+	if (!batch->count)
+		batch->first = chunk;
+	batch->at[batch->count++] = kept;
+	batch->pages += kept->nr_pages;
+}
+
+static void keep_chunk(struct cbt_preserve *preserve, struct batch *batch, u64 chunk)
 {
 	struct kept *kept;
 	bool mine;
@@ -364,11 +395,47 @@ static void keep_chunk(struct cbt_preserve *preserve, u64 chunk)
 	kept = claim(preserve, chunk, &mine);
 	if (!kept)
 		return;
-	if (mine)
-		fill(preserve, kept, chunk);
-	else
-		wait_event(kept->ready, smp_load_acquire(&kept->state) != KEPT_READING);
+	if (mine) {
+		add(preserve, batch, chunk, kept);
+		return;
+	}
+	/* Whoever reads this one may be waiting for one of ours. */
+	fill(preserve, batch);
+	wait_event(kept->ready, smp_load_acquire(&kept->state) != KEPT_READING);
 	put_kept(preserve, kept);
+}
+
+/* More than the budget could ever hold: not worth beginning. */
+static bool too_much(struct cbt_preserve *preserve, u64 first, u64 end)
+{
+	bool much = false;
+
+	down_read(&preserve->gate);
+	if (!READ_ONCE(preserve->off))
+		much = wanted(preserve, preserve->disk, first, end) <<
+		       (preserve->chunk_shift + SECTOR_SHIFT) > BUDGET_BYTES;
+	up_read(&preserve->gate);
+	return much;
+}
+
+static void keep_all(struct cbt_preserve *preserve, const struct held *held)
+{
+	u64 chunk = held->first >> preserve->chunk_shift, last = (held->end - 1) >> preserve->chunk_shift;
+	struct batch *batch;
+
+	batch = too_much(preserve, chunk, last + 1) ? NULL : kzalloc(sizeof(*batch), GFP_KEEP);
+	if (!batch) {
+		cbt_preserve_fail(preserve);
+		return;
+	}
+	for (; chunk <= last && !READ_ONCE(preserve->off); chunk++) {
+		keep_chunk(preserve, batch, chunk);
+		if (time_after(jiffies, held->since + HOLD_LIMIT))
+			cbt_preserve_fail(preserve);
+		cond_resched();
+	}
+	fill(preserve, batch);
+	kfree(batch);
 }
 
 static void see_to(struct work_struct *work)
@@ -377,14 +444,9 @@ static void see_to(struct work_struct *work)
 	struct cbt_preserve *preserve = held->preserve;
 	void (*go_on)(struct bio *bio) = held->go_on;
 	struct bio *bio = held->bio;
-	u64 chunk, last = (held->end - 1) >> preserve->chunk_shift;
 
-	for (chunk = held->first >> preserve->chunk_shift; chunk <= last; chunk++) {
-		if (READ_ONCE(preserve->off))
-			break;
-		keep_chunk(preserve, chunk);
-		cond_resched();
-	}
+	if (!READ_ONCE(preserve->off))
+		keep_all(preserve, held);
 	mempool_free(held, held_pool);
 	cbt_preserve_put(preserve);
 	go_on(bio);
@@ -402,6 +464,7 @@ void cbt_preserve_hold(struct cbt_preserve *preserve, struct bio *bio, sector_t 
 	held->bio = bio;
 	held->first = first;
 	held->end = end;
+	held->since = jiffies;
 	held->go_on = go_on;
 	spin_lock_irqsave(&preserve->lock, flags);
 	if (!preserve->sealed) {

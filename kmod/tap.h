@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The tap: sees each bio of the system at its submission and its completion
- * (tracepoints block_bio_queue and block_bio_complete) and the requests that
+ * (tracepoints block_bio_queue and block_bio_remap; block_bio_complete for drivers that
+ * take bios, block_rq_complete for those that take requests) and the commands that
  * carry no bio through there (block_rq_issue and block_rq_complete).
  *
  * Each write-like bio of a tracked disk enters its group's epoch, is marked, and is

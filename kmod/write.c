@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/blk-crypto.h>
+#include <linux/mempool.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -9,7 +10,8 @@
 #include "preserve.h"
 #include "write.h"
 
-#define STOCK_MAX 128
+#define STOCK_MAX	128
+#define RESERVE		256
 
 /* Free contexts of a CPU, chained through @private. Interrupts are off while it is touched. */
 struct stock {
@@ -19,6 +21,7 @@ struct stock {
 
 static DEFINE_PER_CPU(struct stock, stocks);
 static struct kmem_cache *write_cache;
+static mempool_t *reserve;		/* for when memory is short */
 static bio_end_io_t *chain_end_io;	/* bio_chain_endio() of the block layer */
 static struct gendisk *wait_disk;	/* see cbt_write_hold() */
 
@@ -40,7 +43,7 @@ static struct cbt_write *alloc_write(void)
 		stock->count--;
 	}
 	local_irq_restore(flags);
-	return likely(write) ? write : kmem_cache_alloc(write_cache, GFP_NOWAIT | __GFP_NOWARN);
+	return likely(write) ? write : mempool_alloc(reserve, GFP_NOWAIT | __GFP_NOWARN);
 }
 
 static void free_write(struct cbt_write *write)
@@ -58,7 +61,7 @@ static void free_write(struct cbt_write *write)
 	}
 	local_irq_restore(flags);
 	if (unlikely(write))
-		kmem_cache_free(write_cache, write);
+		mempool_free(write, reserve);
 }
 
 static void drain_stocks(void)
@@ -154,7 +157,7 @@ bool cbt_write_wrap(const struct cbt_disk *disk, struct cbt_epoch *epoch, struct
 
 	if (unlikely(!write))
 		return false;
-	write->disk = disk;
+	write->serial = disk->serial;
 	write->epoch = epoch;
 	write->end_io = bio->bi_end_io;
 	write->private = bio->bi_private;
@@ -174,7 +177,7 @@ static const struct cbt_write *seen_by(const struct cbt_disk *disk, const struct
 
 	while (end_io == cbt_write_end_io) {
 		write = private;
-		if (write->disk == disk)
+		if (write->serial == disk->serial)
 			return write;
 		end_io = write->end_io;
 		private = write->private;
@@ -283,14 +286,17 @@ bool cbt_write_hold(struct bio *bio, struct block_device *bdev, struct cbt_prese
 int cbt_write_init(void)
 {
 	learn_chain_end_io();
-	wait_disk = cbt_compat_alloc_disk(SECTOR_SIZE);
+	wait_disk = cbt_compat_alloc_disk(SECTOR_SIZE, true);
 	if (IS_ERR(wait_disk))
 		return PTR_ERR(wait_disk);
 	wait_disk->fops = &wait_fops;
 	cbt_compat_take_bios(wait_disk);
 	write_cache = KMEM_CACHE(cbt_write, 0);
 	if (write_cache)
+		reserve = mempool_create_slab_pool(RESERVE, write_cache);
+	if (reserve)
 		return 0;
+	kmem_cache_destroy(write_cache);
 	put_disk(wait_disk);
 	return -ENOMEM;
 }
@@ -300,6 +306,7 @@ void cbt_write_exit(void)
 	/* What may be left is a task preempted on its way out of cbt_write_end_io(). */
 	synchronize_rcu_tasks();
 	drain_stocks();
+	mempool_destroy(reserve);
 	kmem_cache_destroy(write_cache);
 	put_disk(wait_disk);
 }

@@ -11,12 +11,13 @@
 
 #include <linux/bio.h>
 
-struct cbt_disk;
+#include "disk.h"
+
 struct cbt_epoch;
 struct cbt_preserve;
 
 struct cbt_write {
-	const struct cbt_disk *disk;	/* for comparison only: may be gone by now */
+	u64 serial;			/* of the disk, which may be gone by now */
 	struct cbt_epoch *epoch;
 	bio_end_io_t *end_io;
 	void *private;
@@ -55,7 +56,7 @@ static inline bool cbt_write_seen(const struct cbt_disk *disk, const struct bio 
 {
 	const struct cbt_write *write = bio->bi_private;
 
-	return (bio->bi_end_io == cbt_write_end_io && write->disk == disk) ||
+	return (bio->bi_end_io == cbt_write_end_io && write->serial == disk->serial) ||
 	       cbt_write_seen_otherwise(disk, bio);
 }
 

@@ -59,22 +59,23 @@ static inline void cbt_compat_bdev_close(void *handle)
 
 /* 6.9: a bio-based disk takes its limits at allocation. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
-#define cbt_compat_alloc_disk(block_bytes)						\
+#define cbt_compat_alloc_disk(block_bytes, nowait)					\
 ({											\
 	struct gendisk *disk_ = blk_alloc_disk(NUMA_NO_NODE);				\
 											\
 	if (disk_) {									\
 		blk_queue_logical_block_size(disk_->queue, (block_bytes));		\
-		blk_queue_flag_set(QUEUE_FLAG_NOWAIT, disk_->queue);			\
+		if (nowait)								\
+			blk_queue_flag_set(QUEUE_FLAG_NOWAIT, disk_->queue);		\
 	}										\
 	disk_ ?: ERR_PTR(-ENOMEM);							\
 })
 #else
-#define cbt_compat_alloc_disk(block_bytes)						\
+#define cbt_compat_alloc_disk(block_bytes, nowait)					\
 ({											\
 	struct queue_limits lim_ = {							\
 		.logical_block_size = (block_bytes),					\
-		.features = BLK_FEAT_NOWAIT,						\
+		.features = (nowait) ? BLK_FEAT_NOWAIT : 0,				\
 	};										\
 											\
 	blk_alloc_disk(&lim_, NUMA_NO_NODE);						\
@@ -93,6 +94,25 @@ static inline void cbt_compat_take_bios(struct gendisk *disk)
 static inline void cbt_compat_take_bios(struct gendisk *disk)
 {
 	bdev_set_flag(disk->part0, BD_HAS_SUBMIT_BIO);
+}
+#endif
+
+/*
+ * Probes count on preemption being off. Kernels up to 6.12 turn it off around each
+ * tracepoint; newer ones protect tracepoints by SRCU only.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void cbt_compat_probe_enter(void) { }
+static inline void cbt_compat_probe_exit(void) { }
+#else
+static inline void cbt_compat_probe_enter(void)
+{
+	preempt_disable_notrace();
+}
+
+static inline void cbt_compat_probe_exit(void)
+{
+	preempt_enable_notrace();
 }
 #endif
 
