@@ -3,7 +3,7 @@
 # make            the module for the installed kernel headers, and all of userspace
 # make demo       installs what it needs, builds, replicates a disk in use: see README.md
 # make check      installs what it needs, builds, runs all tests; check-unit, check-kmod,
-#                 check-guest, check-e2e and check-meta run one group (selftests/run)
+#                 check-guest, check-e2e, check-model and check-meta run one group (selftests/run)
 # make lint       installs what it needs, runs the static checks
 # make install    what was built, DESTDIR and PREFIX as usual; or `make install-dkms` for the
 #                 module and `make install-programs`; uninstall
@@ -110,7 +110,7 @@ $(KMOD_TESTS): %: %.o $(RIG) $(BUILD)/libparts.a
 	$(CC) $(CFLAGS) -pie -o $@ $< $(RIG) $(BUILD)/libparts.a $(PKG_LIBS)
 
 # Tests: one runner, whose last line is "N passed, N failed".
-CHECKS = unit kmod guest e2e meta
+CHECKS = unit kmod guest e2e model meta
 .PHONY: $(CHECKS:%=check-%) check-build
 check-build: deps-build
 	@tools/install-deps guest test
