@@ -234,8 +234,10 @@ void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end)
 
 	cbt_bitmap_set(&preserve->disk->released, first, end - first);
 	xa_for_each_range(&preserve->kept, chunk, kept, first, end - 1) {
-		xa_erase(&preserve->kept, chunk);
-		put_kept(preserve, kept);
+		/* The array's reference goes with whoever takes the entry out. */
+		kept = xa_erase(&preserve->kept, chunk);
+		if (kept)
+			put_kept(preserve, kept);
 	}
 }
 
@@ -318,7 +320,7 @@ static struct kept *claim(struct cbt_preserve *preserve, u64 chunk, bool *mine)
 	}
 	/* Released since it was looked at: nobody would take it out again. */
 	if (*mine && !wanted(preserve, preserve->disk, chunk, chunk + 1) &&
-	    xa_erase(&preserve->kept, chunk))
+	    xa_cmpxchg(&preserve->kept, chunk, kept, NULL, 0) == kept)
 		put_kept(preserve, kept);
 	up_read(&preserve->gate);
 	if (!kept && err)
