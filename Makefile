@@ -126,6 +126,11 @@ $(BUILD)/unit/%: $(BUILD)/selftests/unit/%.o $(BUILD)/libparts.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SAN) -o $@ $< $(BUILD)/libparts.a $(PKG_LIBS)
 
+# The main job, for real and in view.
+demo: all
+	@tools/install-deps guest test
+	@tools/demo
+
 # Static checks: one runner, whose last line is "lint: N passed, N failed".
 lint: deps-build
 	@tools/install-deps lint
