@@ -85,7 +85,8 @@ static inline void rig_write(struct rig_disk *disk, uint64_t offset, uint64_t by
 }
 
 /* Runs of random lengths of the three kinds. */
-static inline void rig_add_disk(struct rig *rig, uint64_t size_bytes, uint32_t chunk_bytes, uint64_t seed)
+static inline void rig_add_disk(struct rig *rig, uint64_t size_bytes, uint32_t chunk_bytes,
+				uint64_t seed)
 {
 	struct rig_disk *disk = &rig->disks[rig->disk_count];
 	uint64_t at, run;
@@ -123,7 +124,10 @@ static inline void rig_init(struct rig *rig)
 static inline void rig_create_store(struct rig *rig)
 {
 	struct store_disk disks[RIG_MAX_DISKS] = { 0 };
-	struct store_spec spec = { .vm = RIG_VM, .relationship = RIG_UUID, .disk_count = rig->disk_count, .disks = disks };
+	struct store_spec spec = { .vm = RIG_VM,
+				   .relationship = RIG_UUID,
+				   .disk_count = rig->disk_count,
+				   .disks = disks };
 	struct err e = { 0 };
 
 	for (unsigned int i = 0; i < rig->disk_count; i++) {
@@ -160,7 +164,8 @@ static inline void rig_exit(struct rig *rig)
 /* Two ends of a TCP connection over loopback. */
 static inline void rig_connect(int socks[2])
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof(address);
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -187,7 +192,10 @@ struct rig_receiver {
 	struct err error;
 };
 
-/* As a replica's connection does with a pass: one frame PASS_BEGIN, then the pass, ERROR on failure. */
+/*
+ * As a replica's connection does with a pass: one frame PASS_BEGIN, then the pass, ERROR on
+ * failure.
+ */
 static inline void *rig_receive(void *arg)
 {
 	struct rig_receiver *rx = arg;
@@ -196,8 +204,8 @@ static inline void *rig_receive(void *arg)
 
 	rx->result = session_receive(rx->sock, &header, &begin, sizeof(begin), -1, 10, &rx->error);
 	if (!rx->result)
-		rx->result = receive_pass(rx->sock, rx->rig->store, &begin, &rx->options, &rx->progress, rx->stop_fd,
-					  &rx->error);
+		rx->result = receive_pass(rx->sock, rx->rig->store, &begin, &rx->options,
+					  &rx->progress, rx->stop_fd, &rx->error);
 	if (rx->result)
 		session_send_error(rx->sock, &rx->error);
 	close(rx->sock);
@@ -225,13 +233,20 @@ static inline int rig_begin(struct rig *rig, int sock, enum wire_pass_kind kind,
 	return session_send(sock, &header, &begin, e);
 }
 
-static inline int rig_end(struct rig *rig, int sock, const struct ship_progress *progress, struct err *e)
+static inline int rig_end(struct rig *rig, int sock, const struct ship_progress *progress,
+			  struct err *e)
 {
 	const struct wire_pass_end end = {
-		.pass = rig->pass, .cut_time_us = 1700000000000000ull + rig->pass,
-		.frames = progress->frames, .raw_bytes = progress->raw_bytes, .whole = 1, .consistency = 1,
+		.pass = rig->pass,
+		.cut_time_us = 1700000000000000ull + rig->pass,
+		.frames = progress->frames,
+		.raw_bytes = progress->raw_bytes,
+		.whole = 1,
+		.consistency = 1,
 	};
-	struct wire_header header = { .type = WIRE_PASS_END, .payload_bytes = sizeof(end), .sequence = rig->pass };
+	struct wire_header header = { .type = WIRE_PASS_END,
+				      .payload_bytes = sizeof(end),
+				      .sequence = rig->pass };
 	int r = session_send(sock, &header, &end, e);
 
 	if (!r)
@@ -252,7 +267,8 @@ static inline int rig_ship(struct rig *rig, struct ship_spec *spec, struct err *
 }
 
 /* The rig's disks with no extents. */
-static inline struct ship_spec rig_spec(const struct rig *rig, struct ship_disk *disks, struct ship_progress *progress)
+static inline struct ship_spec rig_spec(const struct rig *rig, struct ship_disk *disks,
+					struct ship_progress *progress)
 {
 	*progress = (struct ship_progress){ 0 };
 	for (unsigned int i = 0; i < rig->disk_count; i++)
@@ -262,7 +278,10 @@ static inline struct ship_spec rig_spec(const struct rig *rig, struct ship_disk 
 			.chunk_bytes = rig->disks[i].chunk_bytes,
 		};
 	return (struct ship_spec){
-		.disk_count = rig->disk_count, .disks = disks, .cancel_fd = -1, .progress = progress,
+		.disk_count = rig->disk_count,
+		.disks = disks,
+		.cancel_fd = -1,
+		.progress = progress,
 	};
 }
 

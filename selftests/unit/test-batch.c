@@ -16,7 +16,9 @@ static struct batch batch = { .in = in, .out = out };
 /* Adds a frame of @raw_bytes bytes of @fill. */
 static struct batch_frame *add(uint32_t raw_bytes, uint8_t fill, bool lz4)
 {
-	struct wire_header h = { .type = WIRE_DATA, .raw_bytes = raw_bytes, .payload_bytes = raw_bytes };
+	struct wire_header h = { .type = WIRE_DATA,
+				 .raw_bytes = raw_bytes,
+				 .payload_bytes = raw_bytes };
 	static uint8_t raw[BATCH_BYTES], packed[BATCH_BYTES];
 	struct batch_frame *frame;
 
@@ -63,7 +65,9 @@ TEST(frames_side_by_side)
 
 TEST(room)
 {
-	struct wire_header h = { .type = WIRE_DATA, .raw_bytes = BATCH_BYTES, .payload_bytes = BATCH_BYTES };
+	struct wire_header h = { .type = WIRE_DATA,
+				 .raw_bytes = BATCH_BYTES,
+				 .payload_bytes = BATCH_BYTES };
 	const struct wire_header zero = { .type = WIRE_ZERO, .raw_bytes = 1ull << 40 };
 	struct batch_frame *frame;
 
@@ -76,7 +80,9 @@ TEST(room)
 	CHECK(batch_has_room(&batch, &zero, 4096));
 	/* Packed frames can fill the room for what they unpack to. */
 	batch_reset(&batch);
-	h = (struct wire_header){ .type = WIRE_DATA, .flags = WIRE_F_LZ4, .raw_bytes = 512 << 10, .payload_bytes = 4 };
+	h = (struct wire_header){
+		.type = WIRE_DATA, .flags = WIRE_F_LZ4, .raw_bytes = 512 << 10, .payload_bytes = 4
+	};
 	batch_add(&batch, &h, 4096);
 	CHECK(batch_has_room(&batch, &h, 4096));
 	batch_add(&batch, &h, 4096);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What a buffer becomes on its way to the socket, and when it is packed: the pure parts of shipping. */
+/*
+ * What a buffer becomes on its way to the socket, and when it is packed: the pure parts of
+ * shipping.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +48,8 @@ static void check_frames(const struct encode_result *result, uint32_t bytes)
 		}
 		CHECK(f->xxh3 == codec_xxh3(f->payload, f->payload_bytes));
 		if (f->lz4)
-			CHECK(codec_unpack(back + f->at, f->raw_bytes, f->payload, f->payload_bytes));
+			CHECK(codec_unpack(back + f->at, f->raw_bytes, f->payload,
+					   f->payload_bytes));
 		else
 			memcpy(back + f->at, f->payload, f->raw_bytes);
 	}
@@ -135,8 +139,11 @@ static struct wire_header header_at(const struct outbox *o, unsigned int i)
 
 TEST(zeros_merge)
 {
-	const struct encode_frame zero = { .raw_bytes = 4096 }, later = { .raw_bytes = 4096, .at = 4096 };
-	const struct encode_frame data = { .raw_bytes = 16, .payload_bytes = 16, .payload = buffer, .xxh3 = 0 };
+	const struct encode_frame zero = { .raw_bytes = 4096 },
+				  later = { .raw_bytes = 4096, .at = 4096 };
+	const struct encode_frame data = {
+		.raw_bytes = 16, .payload_bytes = 16, .payload = buffer, .xxh3 = 0
+	};
 	static struct outbox o;
 
 	o = (struct outbox){ 0 };
@@ -179,7 +186,9 @@ TEST(zeros_have_a_limit)
 /* However the socket cuts it, each byte goes out once and in order. */
 TEST(short_sends)
 {
-	const struct encode_frame data = { .raw_bytes = 1000, .payload_bytes = 1000, .payload = buffer };
+	const struct encode_frame data = { .raw_bytes = 1000,
+					   .payload_bytes = 1000,
+					   .payload = buffer };
 	static uint8_t sent[2 * OUTBOX_MAX_FRAMES * 1100];
 	static struct outbox o;
 	size_t used = 0, step;
@@ -193,7 +202,8 @@ TEST(short_sends)
 	while (!all) {
 		step = random() % 1500;
 		for (size_t i = 0, left = step; i < o.msg.msg_iovlen && left; i++) {
-			size_t part = o.msg.msg_iov[i].iov_len < left ? o.msg.msg_iov[i].iov_len : left;
+			size_t part = o.msg.msg_iov[i].iov_len < left ? o.msg.msg_iov[i].iov_len :
+									left;
 
 			memcpy(sent + used, o.msg.msg_iov[i].iov_base, part);
 			used += part;
@@ -248,4 +258,5 @@ TEST(adapting)
 	CHECK(a.on);
 }
 
-UNIT_MAIN(T(runs), T(most_frames), T(packing), T(zeros_merge), T(zeros_have_a_limit), T(short_sends), T(adapting))
+UNIT_MAIN(T(runs), T(most_frames), T(packing), T(zeros_merge), T(zeros_have_a_limit),
+	  T(short_sends), T(adapting))

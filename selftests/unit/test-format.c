@@ -104,5 +104,5 @@ TEST(json_escapes)
 	free(text);
 }
 
-UNIT_MAIN(T(bytes), T(seconds), T(time), T(steady_rate), T(rate_follows_a_change), T(no_rate_no_guess),
-	  T(json_escapes))
+UNIT_MAIN(T(bytes), T(seconds), T(time), T(steady_rate), T(rate_follows_a_change),
+	  T(no_rate_no_guess), T(json_escapes))

@@ -117,7 +117,8 @@ TEST(promises)
 		CHECK(plan.full || facts.replica.last_pass >= facts.last_pass);
 		CHECK(!plan.full || facts.allow_full);
 		CHECK(plan.pass > facts.last_pass && plan.pass > facts.replica.last_pass);
-		CHECK((plan.kind == WIRE_PASS_DELTA) == (facts.replica.state == WIRE_STATE_COMPLETE));
+		CHECK((plan.kind == WIRE_PASS_DELTA) ==
+		      (facts.replica.state == WIRE_STATE_COMPLETE));
 	}
 }
 

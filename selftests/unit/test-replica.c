@@ -16,11 +16,13 @@ static char root[64];
 /* A port that nobody listens on just now. */
 static uint16_t free_port(void)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof(address);
 	int sock = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (bind(sock, (struct sockaddr *)&address, size) || getsockname(sock, (struct sockaddr *)&address, &size))
+	if (bind(sock, (struct sockaddr *)&address, size) ||
+	    getsockname(sock, (struct sockaddr *)&address, &size))
 		rig_fail("bind");
 	close(sock);
 	return ntohs(address.sin_port);
@@ -77,14 +79,23 @@ static int zero_pass(int sock, uint64_t pass, enum wire_pass_kind kind, struct e
 {
 	const struct wire_pass_begin begin = { .pass = pass, .kind = kind, .bytes = DISK_BYTES };
 	const struct wire_pass_end end = {
-		.pass = pass, .cut_time_us = 1000000 * pass, .frames = 1, .raw_bytes = DISK_BYTES, .whole = 1, .consistency = 1,
+		.pass = pass,
+		.cut_time_us = 1000000 * pass,
+		.frames = 1,
+		.raw_bytes = DISK_BYTES,
+		.whole = 1,
+		.consistency = 1,
 	};
-	struct wire_header h = { .type = WIRE_PASS_BEGIN, .payload_bytes = sizeof(begin), .sequence = pass };
+	struct wire_header h = { .type = WIRE_PASS_BEGIN,
+				 .payload_bytes = sizeof(begin),
+				 .sequence = pass };
 	int r = session_send(sock, &h, &begin, e);
 
 	h = (struct wire_header){ .type = WIRE_ZERO, .raw_bytes = DISK_BYTES };
 	r = r ? r : session_send(sock, &h, NULL, e);
-	h = (struct wire_header){ .type = WIRE_PASS_END, .payload_bytes = sizeof(end), .sequence = pass };
+	h = (struct wire_header){ .type = WIRE_PASS_END,
+				  .payload_bytes = sizeof(end),
+				  .sequence = pass };
 	r = r ? r : session_send(sock, &h, &end, e);
 	r = r ? r : session_receive(sock, &h, NULL, 0, -1, 10, e);
 	if (!r)
@@ -190,7 +201,9 @@ TEST(disks_that_differ)
 TEST(takes_over_from_a_hung_connection)
 {
 	const struct wire_pass_begin begin = { .pass = 1, .kind = WIRE_PASS_INITIAL };
-	const struct wire_header h = { .type = WIRE_PASS_BEGIN, .payload_bytes = sizeof(begin), .sequence = 1 };
+	const struct wire_header h = { .type = WIRE_PASS_BEGIN,
+				       .payload_bytes = sizeof(begin),
+				       .sequence = 1 };
 	struct session_open open = offer(1);
 	struct session_opened opened;
 	struct err e = { 0 };
@@ -236,7 +249,8 @@ TEST(another_relationship)
 	CHECK_EQ(connect_as(&other, &opened, &e), -EEXIST);	/* and not */
 	CHECK(strstr(e.text, "--delete-points"));
 	sock = connect_as(&mine, &opened, &e);
-	for (unsigned int i = 0; i < 2; i++) {			/* again is no harm: the answer may have been lost */
+	/* again is no harm: the answer may have been lost */
+	for (unsigned int i = 0; i < 2; i++) {
 		CHECK_EQ(session_send(sock, &release, NULL, &e), 0);
 		CHECK_EQ(session_receive(sock, &h, NULL, 0, -1, 5, &e), 0);
 		CHECK_EQ(h.type, WIRE_RELEASED);
@@ -261,7 +275,8 @@ TEST(stops_at_once)
 	struct session_open open = offer(1);
 	struct session_opened opened;
 	struct err e = { 0 };
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int silent = socket(AF_INET, SOCK_STREAM, 0), idle;
 	double began;
 
@@ -299,5 +314,5 @@ TEST(address_in_use)
 	stop();
 }
 
-UNIT_MAIN(T(open_pass_status), T(disks_that_differ), T(takes_over_from_a_hung_connection), T(another_relationship),
-	  T(stops_at_once), T(nobody_listens), T(address_in_use))
+UNIT_MAIN(T(open_pass_status), T(disks_that_differ), T(takes_over_from_a_hung_connection),
+	  T(another_relationship), T(stops_at_once), T(nobody_listens), T(address_in_use))

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A pass that goes wrong: each side says what happened, at once, and nothing of the pass is shown. */
+/*
+ * A pass that goes wrong: each side says what happened, at once, and nothing of the pass is
+ * shown.
+ */
 #include <poll.h>
 #include <sys/mount.h>
 
@@ -72,7 +75,8 @@ static void check_nothing_shown(struct rig *rig)
 
 struct middle {
 	int primary, replica;		/* sockets towards each */
-	int64_t damage_at;		/* byte of the primary's stream whose bits are turned; -1: none */
+	/* byte of the primary's stream whose bits are turned; -1: none */
+	int64_t damage_at;
 	uint8_t damage;
 	int64_t cut_at;			/* the connection ends after so many bytes; -1: not */
 	pthread_t thread;
@@ -97,7 +101,8 @@ static bool pass_on(struct middle *m, int from, int to, int64_t *at)
 static void *stand_between(void *arg)
 {
 	struct middle *m = arg;
-	struct pollfd fds[2] = { { .fd = m->primary, .events = POLLIN }, { .fd = m->replica, .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = m->primary, .events = POLLIN },
+				 { .fd = m->replica, .events = POLLIN } };
 	int64_t at = 0;
 	bool on = true;
 
@@ -236,7 +241,8 @@ TEST(stop_while_idle)
 	CHECK_EQ(rig_begin(&rig, socks[0], WIRE_PASS_INITIAL, &e), 0);
 	pthread_create(&thread, NULL, poke_later, &poker);
 	start = rig_now();
-	CHECK(session_receive(socks[0], &(struct wire_header){ 0 }, NULL, 0, -1, 10, &e) == -ESHUTDOWN);
+	CHECK(session_receive(socks[0], &(struct wire_header){ 0 }, NULL, 0, -1, 10, &e) ==
+	      -ESHUTDOWN);
 	CHECK(rig_now() - start < 2);
 	close(socks[0]);
 	pthread_join(rx.thread, NULL);
@@ -303,8 +309,8 @@ TEST(source_became_smaller)
 /* --- frames that are well formed but not allowed ---------------------------- */
 
 /* A pass of one hand-made frame and PASS_END with what @end says; the replica's answer. */
-static int one_frame(enum wire_pass_kind kind, struct wire_header frame, const void *payload, struct wire_pass_end end,
-		     struct err *e)
+static int one_frame(enum wire_pass_kind kind, struct wire_header frame, const void *payload,
+		     struct wire_pass_end end, struct err *e)
 {
 	struct wire_header header = { .type = WIRE_PASS_END, .payload_bytes = sizeof(end) };
 	struct rig_receiver rx = { 0 };
@@ -331,7 +337,9 @@ static int one_frame(enum wire_pass_kind kind, struct wire_header frame, const v
 
 static int one_range(struct wire_header frame, const void *payload)
 {
-	const struct wire_pass_end end = { .frames = 1, .raw_bytes = frame.raw_bytes, .whole = 1, .consistency = 1 };
+	const struct wire_pass_end end = {
+		.frames = 1, .raw_bytes = frame.raw_bytes, .whole = 1, .consistency = 1
+	};
 	struct err e = { 0 };
 
 	return one_frame(WIRE_PASS_DELTA, frame, payload, end, &e);
@@ -340,7 +348,9 @@ static int one_range(struct wire_header frame, const void *payload)
 TEST(frames_out_of_bounds)
 {
 	static uint8_t data[8192];
-	const struct wire_header good = { .type = WIRE_DATA, .payload_bytes = 4096, .raw_bytes = 4096, .offset = 8192 };
+	const struct wire_header good = {
+		.type = WIRE_DATA, .payload_bytes = 4096, .raw_bytes = 4096, .offset = 8192
+	};
 	const struct wire_header zero = { .type = WIRE_ZERO, .raw_bytes = DISK_BYTES };
 	struct wire_header h;
 
@@ -373,8 +383,12 @@ TEST(frames_out_of_bounds)
 TEST(counts_that_do_not_match)
 {
 	static const uint8_t data[4096];
-	const struct wire_header good = { .type = WIRE_DATA, .payload_bytes = 4096, .raw_bytes = 4096 };
-	const struct wire_pass_end right = { .frames = 1, .raw_bytes = 4096, .whole = 1, .consistency = 1 };
+	const struct wire_header good = { .type = WIRE_DATA,
+					  .payload_bytes = 4096,
+					  .raw_bytes = 4096 };
+	const struct wire_pass_end right = {
+		.frames = 1, .raw_bytes = 4096, .whole = 1, .consistency = 1
+	};
 	struct wire_pass_end end;
 	struct err e = { 0 };
 
@@ -393,7 +407,8 @@ TEST(frames_in_the_wrong_place)
 	const struct wire_pass_end end = { 0 };
 	const struct wire_header checkpoint = { .type = WIRE_CHECKPOINT, .offset = 4096 };
 	const struct wire_header far = { .type = WIRE_CHECKPOINT, .offset = DISK_BYTES + 4096 };
-	const struct wire_header hello = { .type = WIRE_HELLO, .payload_bytes = sizeof(struct wire_hello) };
+	const struct wire_header hello = { .type = WIRE_HELLO,
+					   .payload_bytes = sizeof(struct wire_hello) };
 	const struct wire_hello body = { .version_min = 1, .version_max = 1 };
 	struct err e = { 0 };
 
@@ -402,6 +417,6 @@ TEST(frames_in_the_wrong_place)
 	CHECK_EQ(one_frame(WIRE_PASS_INITIAL, hello, &body, end, &e), -EPROTO);
 }
 
-UNIT_MAIN(T(undamaged), T(damaged_payload), T(damaged_header), T(damaged_last_payload), T(cut), T(cancel_while_stalled),
-	  T(stop_while_idle), T(replica_full), T(source_became_smaller), T(frames_out_of_bounds), T(counts_that_do_not_match),
-	  T(frames_in_the_wrong_place))
+UNIT_MAIN(T(undamaged), T(damaged_payload), T(damaged_header), T(damaged_last_payload), T(cut),
+	  T(cancel_while_stalled), T(stop_while_idle), T(replica_full), T(source_became_smaller),
+	  T(frames_out_of_bounds), T(counts_that_do_not_match), T(frames_in_the_wrong_place))

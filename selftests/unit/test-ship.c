@@ -70,20 +70,38 @@ static void run_initial(struct ship_options ship, struct receive_options receive
 	rig_exit(&rig);
 }
 
-TEST(initial_off) { run_initial((struct ship_options){ .compress = SHIP_COMPRESS_OFF }, (struct receive_options){ 0 }); }
-TEST(initial_lz4) { run_initial((struct ship_options){ .compress = SHIP_COMPRESS_LZ4 }, (struct receive_options){ 0 }); }
-TEST(initial_auto) { run_initial((struct ship_options){ .compress = SHIP_COMPRESS_AUTO }, (struct receive_options){ 0 }); }
+TEST(initial_off)
+{
+	run_initial((struct ship_options){ .compress = SHIP_COMPRESS_OFF },
+		    (struct receive_options){ 0 });
+}
+TEST(initial_lz4)
+{
+	run_initial((struct ship_options){ .compress = SHIP_COMPRESS_LZ4 },
+		    (struct receive_options){ 0 });
+}
+TEST(initial_auto)
+{
+	run_initial((struct ship_options){ .compress = SHIP_COMPRESS_AUTO },
+		    (struct receive_options){ 0 });
+}
 
 TEST(initial_narrow)
 {
-	run_initial((struct ship_options){ .depth = 1, .threads = 1, .buffer_bytes = 64 << 10, .compress = SHIP_COMPRESS_LZ4,
+	run_initial((struct ship_options){ .depth = 1,
+					   .threads = 1,
+					   .buffer_bytes = 64 << 10,
+					   .compress = SHIP_COMPRESS_LZ4,
 					   .checkpoint_bytes = 1 << 20 },
 		    (struct receive_options){ .depth = 1, .threads = 1 });
 }
 
 TEST(initial_wide)
 {
-	run_initial((struct ship_options){ .depth = 64, .threads = 8, .buffer_bytes = 1 << 20, .checkpoint_bytes = 4096 },
+	run_initial((struct ship_options){ .depth = 64,
+					   .threads = 8,
+					   .buffer_bytes = 1 << 20,
+					   .checkpoint_bytes = 4096 },
 		    (struct receive_options){ .depth = 64, .threads = 8 });
 }
 
@@ -98,7 +116,8 @@ static void change(struct rig *rig, struct ship_disk *disks, uint64_t *seed)
 		uint64_t chunk = disk->chunk_bytes;
 
 		for (uint64_t at = 0; at < disk->size_bytes; at += chunk) {
-			uint64_t bytes = disk->size_bytes - at < chunk ? disk->size_bytes - at : chunk;
+			uint64_t bytes = disk->size_bytes - at < chunk ? disk->size_bytes - at :
+									 chunk;
 
 			if (rig_random(seed) % 4 && at + chunk < disk->size_bytes)
 				continue;
@@ -162,7 +181,10 @@ static void run_deltas(struct ship_options options)
 }
 
 TEST(delta) { run_deltas((struct ship_options){ .compress = SHIP_COMPRESS_LZ4 }); }
-TEST(delta_narrow) { run_deltas((struct ship_options){ .depth = 1, .threads = 1, .buffer_bytes = 64 << 10 }); }
+TEST(delta_narrow)
+{
+	run_deltas((struct ship_options){ .depth = 1, .threads = 1, .buffer_bytes = 64 << 10 });
+}
 
 /* --- zeros ------------------------------------------------------------------ */
 
@@ -276,12 +298,15 @@ TEST(checkpoint_and_resume)
 	told.rig = again.rig = &rig;
 	rig_init(&rig);
 	rig_add_disk(&rig, 1 << 20, 4096, 5);
-	rig_add_disk(&rig, 96 << 20, 64 << 10, 6);	/* more than the sockets and both pools hold */
+	/* more than the sockets and both pools hold */
+	rig_add_disk(&rig, 96 << 20, 64 << 10, 6);
 	rig_create_store(&rig);
 	spec = rig_spec(&rig, disks, &progress);
 	rig_all_extents(&rig, disks);
 	spec.initial = true;
-	spec.options = (struct ship_options){ .checkpoint_bytes = 1 << 20, .depth = 1, .buffer_bytes = 64 << 10 };
+	spec.options = (struct ship_options){ .checkpoint_bytes = 1 << 20,
+					      .depth = 1,
+					      .buffer_bytes = 64 << 10 };
 	spec.cancel_fd = told.cancel_fd;
 	tell(&spec, &told);
 	rig_connect(socks);
@@ -342,5 +367,6 @@ TEST(abort_frame)
 	rig_exit(&rig);
 }
 
-UNIT_MAIN(T(initial_off), T(initial_lz4), T(initial_auto), T(initial_narrow), T(initial_wide), T(delta), T(delta_narrow),
-	  T(zeros_become_one_frame), T(checkpoint_and_resume), T(abort_frame))
+UNIT_MAIN(T(initial_off), T(initial_lz4), T(initial_auto), T(initial_narrow), T(initial_wide),
+	  T(delta), T(delta_narrow), T(zeros_become_one_frame), T(checkpoint_and_resume),
+	  T(abort_frame))

@@ -172,8 +172,10 @@ TEST(every_flipped_bit_is_survived)
 		if (state_decode(text, &out, NULL)) {
 			refused++;
 		} else {
-			CHECK(out.disk_count == 2 && out.port && out.interval_s && out.interval_s <= 86400);
-			CHECK(memchr(out.host, 0, sizeof(out.host)) && memchr(out.vm, 0, sizeof(out.vm)));
+			CHECK(out.disk_count == 2 && out.port && out.interval_s &&
+			      out.interval_s <= 86400);
+			CHECK(memchr(out.host, 0, sizeof(out.host)) &&
+			      memchr(out.vm, 0, sizeof(out.vm)));
 		}
 		text[i / 8] ^= 1 << i % 8;
 	}
@@ -284,6 +286,6 @@ TEST(tear_down)
 }
 
 UNIT_MAIN(T(set_up), T(round_trip), T(file_round_trip), T(bounds), T(every_truncation_is_refused),
-	  T(what_follows_is_refused),
-	  T(every_flipped_bit_is_survived), T(damaged_file_is_left_alone), T(file_of_another_vm_is_refused),
+	  T(what_follows_is_refused), T(every_flipped_bit_is_survived),
+	  T(damaged_file_is_left_alone), T(file_of_another_vm_is_refused),
 	  T(failed_save_changes_nothing), T(list_takes_state_files_only), T(tear_down))

@@ -50,7 +50,7 @@ static struct shared { /* of the child that dies, for its parent */
 	bool initial; /* the initial pass is complete */
 	uint64_t durable[2]; /* checkpoints that returned 0 */
 	bool created;
-} * shared;
+} *shared;
 
 /* --- what a death takes back --------------------------------------------- */
 

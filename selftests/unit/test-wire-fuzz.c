@@ -25,8 +25,26 @@ static uint64_t below(uint64_t limit)
 static uint64_t odd_value(void)
 {
 	static const uint64_t values[] = {
-		0, 1, 63, 64, 511, 512, 4095, 4096, 4097, 65536, DISK_BYTES - 4096, DISK_BYTES, DISK_BYTES + 4096, 1 << 20,
-		(1 << 20) + 1, INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX - 4095, UINT64_MAX,
+		0,
+		1,
+		63,
+		64,
+		511,
+		512,
+		4095,
+		4096,
+		4097,
+		65536,
+		DISK_BYTES - 4096,
+		DISK_BYTES,
+		DISK_BYTES + 4096,
+		1 << 20,
+		(1 << 20) + 1,
+		INT32_MAX,
+		UINT32_MAX,
+		INT64_MAX,
+		UINT64_MAX - 4095,
+		UINT64_MAX,
 	};
 
 	return below(4) ? values[below(sizeof(values) / sizeof(values[0]))] : rig_random(&seed);
@@ -121,7 +139,8 @@ TEST(opens)
 		good++;
 		CHECK(open.disk_count == 3 && strlen(open.vm) < WIRE_NAME_BYTES);
 		for (unsigned int i = 0; i < 3; i++)
-			CHECK(strlen(open.disks[i].name) < WIRE_NAME_BYTES && open.disks[i].chunk_bytes <= 1 << 20);
+			CHECK(strlen(open.disks[i].name) < WIRE_NAME_BYTES &&
+			      open.disks[i].chunk_bytes <= 1 << 20);
 	}
 	printf("# %u OPENs, %u of them good\n", rounds, good);
 	CHECK(good > 100);
@@ -129,10 +148,15 @@ TEST(opens)
 
 /* --- streams ------------------------------------------------------------------- */
 
-/* A good pass: data, packed data and zeros of a disk of 64 chunks; initial ones with a checkpoint. */
+/*
+ * A good pass: data, packed data and zeros of a disk of 64 chunks; initial ones with a
+ * checkpoint.
+ */
 static unsigned int make_pass(struct frame *frames, uint64_t pass, bool initial)
 {
-	struct wire_pass_end end = { .pass = pass, .cut_time_us = pass, .whole = 1, .consistency = 1 };
+	struct wire_pass_end end = {
+		.pass = pass, .cut_time_us = pass, .whole = 1, .consistency = 1
+	};
 	unsigned int count = 4 + below(12);
 	uint8_t raw[4096];
 
@@ -140,7 +164,9 @@ static unsigned int make_pass(struct frame *frames, uint64_t pass, bool initial)
 	for (unsigned int i = 0; i < count; i++) {
 		struct wire_header *h = &frames[i].header;
 
-		*h = (struct wire_header){ .type = WIRE_DATA, .offset = i * 12288ull, .raw_bytes = 4096, .sequence = i };
+		*h = (struct wire_header){
+			.type = WIRE_DATA, .offset = i * 12288ull, .raw_bytes = 4096, .sequence = i
+		};
 		memset(raw, i, sizeof(raw));
 		if (i % 3 == 0) {
 			h->type = WIRE_ZERO;
@@ -156,8 +182,11 @@ static unsigned int make_pass(struct frame *frames, uint64_t pass, bool initial)
 		end.raw_bytes += h->raw_bytes;
 	}
 	if (initial)
-		frames[count++].header = (struct wire_header){ .type = WIRE_CHECKPOINT, .offset = 65536 };
-	frames[count].header = (struct wire_header){ .type = WIRE_PASS_END, .payload_bytes = sizeof(end), .sequence = pass };
+		frames[count++].header =
+			(struct wire_header){ .type = WIRE_CHECKPOINT, .offset = 65536 };
+	frames[count].header = (struct wire_header){ .type = WIRE_PASS_END,
+						     .payload_bytes = sizeof(end),
+						     .sequence = pass };
 	memcpy(frames[count].payload, &end, sizeof(end));
 	return count + 1;
 }
@@ -212,12 +241,14 @@ static size_t flatten(struct frame *frames, unsigned int count, uint8_t *out)
 	return used;
 }
 
-static int feed(struct rig *rig, const struct wire_pass_begin *begin, const uint8_t *stream, size_t bytes, struct err *e)
+static int feed(struct rig *rig, const struct wire_pass_begin *begin, const uint8_t *stream,
+		size_t bytes, struct err *e)
 {
 	struct receive_progress progress = { 0 };
 	int socks[2], room = 1 << 20, r;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks) || setsockopt(socks[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)))
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks) ||
+	    setsockopt(socks[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)))
 		rig_fail("socketpair");
 	/* In pieces of any size: also within headers. */
 	for (size_t at = 0, step; at < bytes; at += step) {

@@ -37,7 +37,8 @@ struct open_payload {
 static const struct open_payload open_payload = {
 	.head = {
 		.vm = "vm1", .disk_count = 2, .last_pass = 11,
-		.relationship = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff },
+		.relationship = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
+				  0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff },
 	},
 	.disks = {
 		{ .name = "vda", .source = "/dev/vg0/vm1-root", .size_bytes = 10ull << 30, .chunk_bytes = 4096 },
@@ -50,9 +51,16 @@ static const struct {
 	uint64_t durable[2];
 } opened_payload = { { WIRE_STATE_RECEIVING, 2, 0 }, { 1 << 30, 0 } };
 
-static const struct wire_pass_begin pass_begin = { .pass = 12, .kind = WIRE_PASS_DELTA, .bytes = 3 << 20 };
+static const struct wire_pass_begin pass_begin = { .pass = 12,
+						   .kind = WIRE_PASS_DELTA,
+						   .bytes = 3 << 20 };
 static const struct wire_pass_end pass_end = {
-	.pass = 12, .cut_time_us = 1700000000123456, .frames = 2, .raw_bytes = 12288, .whole = 1, .consistency = 1,
+	.pass = 12,
+	.cut_time_us = 1700000000123456,
+	.frames = 2,
+	.raw_bytes = 12288,
+	.whole = 1,
+	.consistency = 1,
 };
 static const struct wire_error wire_error = { .code = -28, .text = "the replica's file system has no room" };
 static const char data[] = "sixteen bytes...";
@@ -199,7 +207,8 @@ TEST(every_flipped_bit_of_a_payload)
 			uint8_t *at = &frame[WIRE_HEADER_BYTES + bit / 8];
 
 			*at ^= 1 << bit % 8;
-			CHECK_EQ(wire_payload_check(&header, frame + WIRE_HEADER_BYTES, NULL), -EBADMSG);
+			CHECK_EQ(wire_payload_check(&header, frame + WIRE_HEADER_BYTES, NULL),
+				 -EBADMSG);
 			*at ^= 1 << bit % 8;
 		}
 	}
@@ -258,7 +267,8 @@ TEST(strange_fields)
 	for (size_t i = 0; i < EXAMPLES; i++) {
 		const struct wire_header good = examples[i].header;
 		bool range = good.type == WIRE_DATA || good.type == WIRE_ZERO;
-		bool place = range || good.type == WIRE_CHECKPOINT || good.type == WIRE_CHECKPOINTED;
+		bool place = range || good.type == WIRE_CHECKPOINT ||
+			     good.type == WIRE_CHECKPOINTED;
 
 		CHECK_EQ(decode(&good), 0);
 		h = good, h.flags ^= 0x8000;
@@ -337,7 +347,10 @@ TEST(open_bounds)
 
 TEST(session_frames)
 {
-	struct wire_header header = { .type = WIRE_PASS_BEGIN, .payload_bytes = sizeof(pass_begin), .sequence = 12 }, got;
+	struct wire_header header = { .type = WIRE_PASS_BEGIN,
+				      .payload_bytes = sizeof(pass_begin),
+				      .sequence = 12 },
+			   got;
 	struct wire_pass_begin begin;
 	struct err e = { 0 };
 	int socks[2];
@@ -406,5 +419,5 @@ TEST(session_hello)
 }
 
 UNIT_MAIN(T(golden_frames), T(document_shows_the_golden_frame), T(every_flipped_bit_of_a_header),
-	  T(every_flipped_bit_of_a_payload), T(bounds), T(strange_fields), T(open_bounds), T(session_frames),
-	  T(session_error_text), T(session_hello))
+	  T(every_flipped_bit_of_a_payload), T(bounds), T(strange_fields), T(open_bounds),
+	  T(session_frames), T(session_error_text), T(session_hello))

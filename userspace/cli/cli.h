@@ -48,7 +48,7 @@ int cli_parse(const struct argp *argp, int argc, char **argv, void *input, struc
 error_t cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Parses the options and argument of a subcommand; @needs_vm: it must have the argument. */
-int cli_parse_args(const struct argp *argp, int argc, char **argv, bool needs_vm, struct cli_args *args,
-		   struct err *e);
+int cli_parse_args(const struct argp *argp, int argc, char **argv, bool needs_vm,
+		   struct cli_args *args, struct err *e);
 
 #endif

@@ -186,14 +186,16 @@ static int by_relationship(const void *a, const void *b)
 {
 	const struct client_relationship *x = a, *y = b;
 
-	return (client_number(x->path) > client_number(y->path)) - (client_number(x->path) < client_number(y->path));
+	return (client_number(x->path) > client_number(y->path)) -
+	       (client_number(x->path) < client_number(y->path));
 }
 
 static int by_job(const void *a, const void *b)
 {
 	const struct client_job *x = a, *y = b;
 
-	return (client_number(x->path) > client_number(y->path)) - (client_number(x->path) < client_number(y->path));
+	return (client_number(x->path) > client_number(y->path)) -
+	       (client_number(x->path) < client_number(y->path));
 }
 
 int client_snapshot(struct client_snapshot *s, struct err *e)
@@ -220,7 +222,8 @@ int client_snapshot(struct client_snapshot *s, struct err *e)
 		return err_sys(e, rc, "the service's answer is not understood");
 	}
 	if (s->relationship_count)
-		qsort(s->relationships, s->relationship_count, sizeof(*s->relationships), by_relationship);
+		qsort(s->relationships, s->relationship_count, sizeof(*s->relationships),
+		      by_relationship);
 	if (s->job_count)
 		qsort(s->jobs, s->job_count, sizeof(*s->jobs), by_job);
 	return 0;
@@ -237,7 +240,8 @@ void client_snapshot_free(struct client_snapshot *s)
 	memset(s, 0, sizeof(*s));
 }
 
-const struct client_relationship *client_find(const struct client_snapshot *s, const char *vm, int mode)
+const struct client_relationship *client_find(const struct client_snapshot *s, const char *vm,
+					      int mode)
 {
 	unsigned int i;
 

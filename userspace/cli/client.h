@@ -33,7 +33,8 @@ struct client_relationship {
 	uint32_t interval_s, points;
 	bool compress, initial_complete, connected, released;
 	uint64_t last_point_time_us, last_point, last_pass, pending_bytes;
-	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes, last_milliseconds;
+	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes,
+		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
 	unsigned int disk_count;
 	struct client_disk *disks;
@@ -68,7 +69,8 @@ int client_open(const char *address, struct err *e);
 
 int client_snapshot(struct client_snapshot *snapshot, struct err *e);
 void client_snapshot_free(struct client_snapshot *snapshot);
-const struct client_relationship *client_find(const struct client_snapshot *snapshot, const char *vm, int mode);
+const struct client_relationship *client_find(const struct client_snapshot *snapshot,
+					      const char *vm, int mode);
 const struct client_job *client_find_job(const struct client_snapshot *snapshot, const char *path);
 
 int client_job(const char *path, struct client_job *job, struct err *e);

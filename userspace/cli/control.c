@@ -8,7 +8,8 @@
 #include "client.h"
 #include "wait.h"
 
-enum { STATE_REPLICATING = 3, STATE_SUSPENDED = 7 };	/* as RequestReplicationStateChange takes them */
+/* as RequestReplicationStateChange takes them */
+enum { STATE_REPLICATING = 3, STATE_SUSPENDED = 7 };
 
 static int request(const char *vm, uint16_t state, struct err *e)
 {

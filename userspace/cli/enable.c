@@ -67,7 +67,9 @@ static error_t parse_disk(const char *arg, struct settings *s)
 {
 	if (s->disk_count == MAX_DISKS)
 		return cli_usage("more than %d disks", MAX_DISKS);
-	/* An absolute path is kept as it is: the name under /dev/disk/by-id is the one that lasts. */
+	/*
+	 * An absolute path is kept as it is: the name under /dev/disk/by-id is the one that lasts.
+	 */
 	s->disks[s->disk_count] = arg[0] == '/' ? strdup(arg) : realpath(arg, NULL);
 	if (!s->disks[s->disk_count])
 		return cli_usage("there is no disk '%.200s'", arg);

@@ -17,7 +17,8 @@ void estimate_sample(struct estimate *estimate, double now_s, uint64_t done_byte
 		return;
 	rate = (done_bytes - estimate->last_bytes) / step;
 	weight = step / (step + MEMORY_S);
-	estimate->rate = estimate->rate < 0 ? rate : estimate->rate + weight * (rate - estimate->rate);
+	estimate->rate = estimate->rate < 0 ? rate :
+					      estimate->rate + weight * (rate - estimate->rate);
 	estimate->last_s = now_s;
 	estimate->last_bytes = done_bytes;
 }

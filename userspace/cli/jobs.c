@@ -68,8 +68,9 @@ static void print_table(const struct client_snapshot *s)
 		snprintf(sent, sizeof(sent), "%s of %s", format_bytes(job->done_bytes, done),
 			 format_bytes(job->total_bytes, total));
 		printf("%-5u %-17s %-16s %-10s %4u  %-21s %s\n", client_number(job->path),
-		       names_job_type(job->type), job->vm, names_job_state(job->state), job->percent,
-		       job->total_bytes ? sent : "", format_seconds(job->elapsed_us / 1e6, time));
+		       names_job_type(job->type), job->vm, names_job_state(job->state),
+		       job->percent, job->total_bytes ? sent : "",
+		       format_seconds(job->elapsed_us / 1e6, time));
 		if (job->error[0])
 			printf("      %s\n", job->error);
 		else if (!client_job_ended(job))

@@ -67,7 +67,8 @@ static void help(const struct argp *argp, char *name)
 	char line[64];
 
 	snprintf(line, sizeof(line), "vmreplica %s", name);
-	argp_help(argp, stdout, ARGP_HELP_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, line);
+	argp_help(argp, stdout,
+		  ARGP_HELP_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, line);
 	exit(0);
 }
 
@@ -116,8 +117,8 @@ error_t cli_parse_arg(int key, char *arg, struct argp_state *state)
 	}
 }
 
-int cli_parse_args(const struct argp *argp, int argc, char **argv, bool needs_vm, struct cli_args *args,
-		   struct err *e)
+int cli_parse_args(const struct argp *argp, int argc, char **argv, bool needs_vm,
+		   struct cli_args *args, struct err *e)
 {
 	int rc = cli_parse(argp, argc, argv, args, e);
 

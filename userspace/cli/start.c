@@ -15,7 +15,8 @@
 /* "pass 12: 3.4 MiB of 2.0 GiB changed, 1.1 MiB on the wire, 0.8 s; point 12 at 2026-01-31T…" */
 static void report(const struct client_job *job)
 {
-	char bytes[FORMAT_BYTES], disk[FORMAT_BYTES], wire[FORMAT_BYTES], time[FORMAT_BYTES], at[FORMAT_BYTES];
+	char bytes[FORMAT_BYTES], disk[FORMAT_BYTES], wire[FORMAT_BYTES], time[FORMAT_BYTES],
+		at[FORMAT_BYTES];
 
 	if (job->passes > 1)
 		printf("passes %" PRIu64 " to %" PRIu64, job->pass - job->passes + 1, job->pass);

@@ -133,13 +133,15 @@ static void print_replica(const struct client_relationship *r)
 	printf("  points        %u: see `vmreplica points %s`\n", r->points, r->vm);
 	if (r->receiving_pass)
 		printf("  receiving     pass %" PRIu64 ", %s of %s\n", r->receiving_pass,
-		       format_bytes(r->receiving_done_bytes, done), format_bytes(r->receiving_total_bytes, total));
+		       format_bytes(r->receiving_done_bytes, done),
+		       format_bytes(r->receiving_total_bytes, total));
 }
 
 static void print_relationship(const struct client_snapshot *s, const struct client_relationship *r)
 {
 	const struct client_job *job = client_find_job(s, r->job);
-	bool tell_health = r->health != HEALTH_OK && strcmp(names_state(r->state), names_health(r->health));
+	bool tell_health = r->health != HEALTH_OK &&
+			   strcmp(names_state(r->state), names_health(r->health));
 
 	printf("%s  (%s)  %s%s%s\n", r->vm, r->mode == CLIENT_PRIMARY ? "primary" : "replica",
 	       names_state(r->state), tell_health ? ", " : r->health == HEALTH_OK ? ", " : "",

@@ -25,7 +25,10 @@ void workers_put(struct workers *workers, struct workers_job *job);
 /* Readable when a job has ended since the last workers_take(). */
 int workers_fd(const struct workers *workers);
 
-/* All jobs that have ended since the last call, linked by @next, in the order of their end; or null. */
+/*
+ * All jobs that have ended since the last call, linked by @next, in the order of their end; or
+ * null.
+ */
 struct workers_job *workers_take(struct workers *workers);
 
 #endif

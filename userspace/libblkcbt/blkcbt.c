@@ -125,7 +125,8 @@ static int list_group(struct nlattr **attrs, struct nlmsghdr *answer, void *arg)
 	return each->each(&info, each->arg);
 }
 
-int cbt_group_list(struct cbt *cbt, int (*each)(const struct cbt_group_info *info, void *arg), void *arg)
+int cbt_group_list(struct cbt *cbt, int (*each)(const struct cbt_group_info *info, void *arg),
+		   void *arg)
 {
 	struct nl_msg *msg = cbti_nl_message(cbt, CBT_CMD_GROUP_GET, NLM_F_DUMP);
 	struct each_group list = { each, arg };

@@ -42,7 +42,8 @@ int cbt_group_del(struct cbt *cbt, uint32_t group);
 /* -ENOENT: no group of that name. */
 int cbt_group_find(struct cbt *cbt, const char *name, struct cbt_group_info *info);
 /* Calls @each per group; a non-zero return ends the listing and is returned. */
-int cbt_group_list(struct cbt *cbt, int (*each)(const struct cbt_group_info *info, void *arg), void *arg);
+int cbt_group_list(struct cbt *cbt, int (*each)(const struct cbt_group_info *info, void *arg),
+		   void *arg);
 
 struct cbt_disk_info {
 	uint32_t id;
@@ -52,8 +53,10 @@ struct cbt_disk_info {
 	uint32_t chunk_bytes;
 	uint64_t dirty_chunks;		/* in the epoch under way */
 	uint64_t pass_chunks;		/* in the sealed pass, 0 without one */
-	uint64_t overwritten_chunks;	/* chunks of the pass written again since its cut and not preserved */
-	uint32_t untrusted;		/* CBT_UNTRUSTED_* bits of <linux/blkcbt.h>; 0: the map is complete */
+	/* chunks of the pass written again since its cut and not preserved */
+	uint64_t overwritten_chunks;
+	/* CBT_UNTRUSTED_* bits of <linux/blkcbt.h>; 0: the map is complete */
+	uint32_t untrusted;
 	uint64_t writes;		/* write-like bios seen since the disk was added */
 	uint64_t written_bytes;
 	char image[CBT_PATH_BYTES];	/* device through which the pass reads the disk as it stood at the cut; "" without one */
@@ -85,7 +88,10 @@ struct cbt_pass_info {
  */
 int cbt_pass_begin(struct cbt *cbt, uint32_t group, uint32_t flags, struct cbt_pass_info *info);
 int cbt_pass_get(struct cbt *cbt, uint32_t group, uint32_t pass, struct cbt_pass_info *info);
-/* Waits until every write of the epoch has completed. -ETIMEDOUT: the pass is still open, wait again or give it up. */
+/*
+ * Waits until every write of the epoch has completed. -ETIMEDOUT: the pass is still open, wait
+ * again or give it up.
+ */
 int cbt_pass_wait_sealed(struct cbt *cbt, uint32_t group, uint32_t pass, unsigned int timeout_ms,
 			 struct cbt_pass_info *info);
 /*

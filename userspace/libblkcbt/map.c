@@ -37,8 +37,8 @@ static int take_extent(struct map_read *read, struct nlattr *nest)
 		return bad_extent(read);
 	offset = nla_get_u64(attrs[CBT_A_EXTENT_OFFSET]);
 	length = nla_get_u64(attrs[CBT_A_EXTENT_LENGTH]);
-	if (!length || offset % read->chunk_bytes || offset < read->end || offset > read->size_bytes ||
-	    length > read->size_bytes - offset)
+	if (!length || offset % read->chunk_bytes || offset < read->end ||
+	    offset > read->size_bytes || length > read->size_bytes - offset)
 		return bad_extent(read);
 	read->end = offset + length;
 	read->chunks += (length + read->chunk_bytes - 1) / read->chunk_bytes;
@@ -125,7 +125,9 @@ int cbt_map_get(struct cbt *cbt, uint32_t group, uint32_t pass, uint32_t disk,
 			return err;
 	} while (read.more);
 	if (read.chunks != read.expected)
-		return cbti_nl_fail(cbt, -EIO, "the map holds %llu chunks, but the tracker counts %llu; begin a new pass",
-				    (unsigned long long)read.chunks, (unsigned long long)read.expected);
+		return cbti_nl_fail(
+			cbt, -EIO,
+			"the map holds %llu chunks, but the tracker counts %llu; begin a new pass",
+			(unsigned long long)read.chunks, (unsigned long long)read.expected);
 	return 0;
 }

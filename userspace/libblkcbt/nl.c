@@ -60,8 +60,10 @@ int cbti_nl_open(struct cbt *cbt)
 	nl_socket_set_msg_buf_size(cbt->sock, MESSAGE_BYTES);
 	nl_socket_set_buffer_size(cbt->sock, 4 * MESSAGE_BYTES, MESSAGE_BYTES);
 	nl_socket_disable_auto_ack(cbt->sock);
-	setsockopt(nl_socket_get_fd(cbt->sock), SOL_NETLINK, NETLINK_EXT_ACK, &(int){ 1 }, sizeof(int));
-	setsockopt(nl_socket_get_fd(cbt->sock), SOL_NETLINK, NETLINK_CAP_ACK, &(int){ 1 }, sizeof(int));
+	setsockopt(nl_socket_get_fd(cbt->sock), SOL_NETLINK, NETLINK_EXT_ACK, &(int){ 1 },
+		   sizeof(int));
+	setsockopt(nl_socket_get_fd(cbt->sock), SOL_NETLINK, NETLINK_CAP_ACK, &(int){ 1 },
+		   sizeof(int));
 	setsockopt(nl_socket_get_fd(cbt->sock), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	cbt->family = genl_ctrl_resolve(cbt->sock, CBT_GENL_NAME);
 	if (cbt->family < 0)
@@ -79,8 +81,8 @@ struct nl_msg *cbti_nl_message(struct cbt *cbt, int cmd, int flags)
 {
 	struct nl_msg *msg = nlmsg_alloc();
 
-	if (msg && genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, cbt->family, 0, flags | NLM_F_ACK, cmd,
-			       CBT_GENL_VERSION))
+	if (msg && genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, cbt->family, 0, flags | NLM_F_ACK,
+			       cmd, CBT_GENL_VERSION))
 		return msg;
 	nlmsg_free(msg);
 	cbti_nl_fail(cbt, -ENOMEM, "not enough memory for a netlink message");
@@ -156,7 +158,8 @@ static int got_done(struct nl_msg *msg, void *arg)
 	return NL_STOP;
 }
 
-int cbti_nl_call(struct cbt *cbt, struct nl_msg *msg, int max_attr, cbti_answer_fn answer, void *arg)
+int cbti_nl_call(struct cbt *cbt, struct nl_msg *msg, int max_attr, cbti_answer_fn answer,
+		 void *arg)
 {
 	struct call call = { .cbt = cbt, .max_attr = max_attr, .answer = answer, .arg = arg };
 	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);

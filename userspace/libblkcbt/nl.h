@@ -34,8 +34,10 @@ struct nl_msg *cbti_nl_message(struct cbt *cbt, int cmd, int flags);
  * Sends @msg (and frees it), waits for the answers and the acknowledgement; attributes
  * up to @max_attr are given to @answer, which may be null.
  */
-int cbti_nl_call(struct cbt *cbt, struct nl_msg *msg, int max_attr, cbti_answer_fn answer, void *arg);
+int cbti_nl_call(struct cbt *cbt, struct nl_msg *msg, int max_attr, cbti_answer_fn answer,
+		 void *arg);
 
-int cbti_nl_fail(struct cbt *cbt, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int cbti_nl_fail(struct cbt *cbt, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

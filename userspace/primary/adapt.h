@@ -12,7 +12,8 @@
 
 #define ADAPT_WINDOW_BYTES	(16u << 20)
 #define ADAPT_WINDOW_NS		500000000ull
-#define ADAPT_PROBE_EVERY	32	/* buffers: while off, one of so many is packed, to measure */
+/* buffers: while off, one of so many is packed, to measure */
+#define ADAPT_PROBE_EVERY	32
 
 struct adapt {
 	bool on;

@@ -22,7 +22,8 @@ struct control {
 	uint8_t frame[WIRE_HEADER_BYTES + sizeof(struct wire_error)];
 };
 
-void control_init(struct control *c, int sock, void (*checkpointed)(void *, unsigned int, uint64_t), void *arg);
+void control_init(struct control *c, int sock, void (*checkpointed)(void *, unsigned int, uint64_t),
+		  void *arg);
 
 /* Notes that a CHECKPOINT goes out. False: too many are unanswered, it must not. */
 bool control_expect(struct control *c, uint32_t disk, uint64_t offset);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One buffer of a disk becomes frames: runs of zero chunks and runs of data, packed where it pays. */
+/*
+ * One buffer of a disk becomes frames: runs of zero chunks and runs of data, packed where it
+ * pays.
+ */
 #ifndef VMR_PRIMARY_ENCODE_H
 #define VMR_PRIMARY_ENCODE_H
 
@@ -34,7 +37,7 @@ struct encode_result {
  * @room holds as many bytes as the buffer. The last chunk may be short. Pure but for
  * the clock that measures lz4; runs in any thread.
  */
-void encode_buffer(const uint8_t *buffer, uint32_t bytes, uint32_t chunk_bytes, enum encode_mode mode,
-		   uint8_t *room, struct encode_result *result);
+void encode_buffer(const uint8_t *buffer, uint32_t bytes, uint32_t chunk_bytes,
+		   enum encode_mode mode, uint8_t *room, struct encode_result *result);
 
 #endif

@@ -16,7 +16,8 @@
 #include "encode.h"
 
 #define OUTBOX_MAX_FRAMES	64			/* in a batch */
-#define OUTBOX_MAX_ZERO_BYTES	(64u << 20)		/* one ZERO frame: so that progress is seen */
+/* one ZERO frame: so that progress is seen */
+#define OUTBOX_MAX_ZERO_BYTES	(64u << 20)
 
 struct outbox {
 	uint8_t headers[OUTBOX_MAX_FRAMES][WIRE_HEADER_BYTES];
@@ -35,7 +36,10 @@ static inline bool outbox_has_room(const struct outbox *o)
 	return o->frames + 2 <= OUTBOX_MAX_FRAMES;
 }
 
-/* Puts a frame of the buffer that begins at @offset of @disk; its payload must live until it is sent. */
+/*
+ * Puts a frame of the buffer that begins at @offset of @disk; its payload must live until it is
+ * sent.
+ */
 void outbox_put(struct outbox *o, uint32_t disk, uint64_t offset, const struct encode_frame *frame);
 void outbox_put_checkpoint(struct outbox *o, uint32_t disk, uint64_t offset);
 /* Puts the ZERO frame that was held back to grow, if there is one. */

@@ -47,7 +47,8 @@
 
 #define SEAL_TIMEOUT_MS		30000	/* for the writes in flight at the cut to complete */
 #define SEAL_SLICE_MS		250	/* how soon a cancel is seen meanwhile */
-#define DURABLE_TIMEOUT_S	300	/* for the replica to sync a pass whose data it has written already */
+/* for the replica to sync a pass whose data it has written already */
+#define DURABLE_TIMEOUT_S	300
 
 struct pass {
 	const struct pass_spec *spec;
@@ -169,7 +170,8 @@ static int wait_sealed(struct pass *p, struct err *e)
 	for (waited = 0; rc == -ETIMEDOUT && waited < SEAL_TIMEOUT_MS; waited += SEAL_SLICE_MS) {
 		if (cancelled(p->spec->cancel_fd))
 			return err_set(e, -ECANCELED, "the pass was cancelled");
-		rc = cbt_pass_wait_sealed(p->cbt, p->track.group, p->info.id, SEAL_SLICE_MS, &p->info);
+		rc = cbt_pass_wait_sealed(p->cbt, p->track.group, p->info.id, SEAL_SLICE_MS,
+					  &p->info);
 	}
 	if (rc == -ETIMEDOUT)
 		return err_set(e, rc, "a write to a disk of %s did not complete within %d s of the cut: look whether the disk hangs",
@@ -218,7 +220,8 @@ static int check_device(const struct cbt_disk_info *info, int fd, struct err *e)
 
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, -errno, "cannot look at %s", info->path);
-	if (!S_ISBLK(st.st_mode) || major(st.st_rdev) != info->major || minor(st.st_rdev) != info->minor)
+	if (!S_ISBLK(st.st_mode) || major(st.st_rdev) != info->major ||
+	    minor(st.st_rdev) != info->minor)
 		return err_set(e, -ENXIO, "%s is not the device %u:%u that is tracked", info->path,
 			       info->major, info->minor);
 	return 0;
@@ -233,7 +236,8 @@ static int open_disk(struct pass *p, unsigned int i, struct err *e)
 
 	disk->size_bytes = info->size_bytes;
 	disk->chunk_bytes = info->chunk_bytes;
-	rc = cbt_map_get(p->cbt, p->track.group, p->info.id, info->id, append_extent, &disk->extents);
+	rc = cbt_map_get(p->cbt, p->track.group, p->info.id, info->id, append_extent,
+			 &disk->extents);
 	if (rc)
 		return err_set(e, rc, "cannot read the map of %.160s: %.160s", info->path, cbt_error(p->cbt));
 	disk->fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
@@ -275,7 +279,8 @@ static void checkpointed(void *arg, unsigned int disk, uint64_t offset)
 		log_warn("%s: %s; an interruption will cost more copying", p->state.vm, why.text);
 		return;
 	}
-	cbt_pass_commit_range(p->cbt, p->track.group, p->info.id, p->track.disks[disk].id, 0, offset);
+	cbt_pass_commit_range(p->cbt, p->track.group, p->info.id, p->track.disks[disk].id, 0,
+			      offset);
 }
 
 /*
@@ -362,7 +367,8 @@ static int wait_durable(struct pass *p, struct err *e)
 	int rc;
 
 	do {	/* a checkpoint's answer may still be under way; the pass's own covers it */
-		rc = session_receive(p->spec->peer->sock, &header, NULL, 0, p->spec->cancel_fd, DURABLE_TIMEOUT_S, e);
+		rc = session_receive(p->spec->peer->sock, &header, NULL, 0, p->spec->cancel_fd,
+				     DURABLE_TIMEOUT_S, e);
 	} while (!rc && header.type == WIRE_CHECKPOINTED);
 	if (!rc && (header.type != WIRE_PASS_DURABLE || header.sequence != p->plan.pass))
 		rc = err_set(e, -EPROTO, "the replica answered %s where PASS_DURABLE was due",
@@ -377,7 +383,8 @@ static uint64_t elapsed_ms(const struct pass *p)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - p->started.tv_sec) * 1000 + (now.tv_nsec - p->started.tv_nsec) / 1000000;
+	return (now.tv_sec - p->started.tv_sec) * 1000 +
+	       (now.tv_nsec - p->started.tv_nsec) / 1000000;
 }
 
 /* Step 5 of the head of this file: record, then drop. */

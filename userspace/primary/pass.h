@@ -26,10 +26,13 @@ enum pass_phase {
 const char *pass_phase_name(enum pass_phase phase);
 
 struct pass_spec {
-	struct state_file *file;	/* of the relationship; what is acknowledged is recorded there */
-	struct peer *peer;		/* to the replica: used if it is ready, kept after success only */
+	/* of the relationship; what is acknowledged is recorded there */
+	struct state_file *file;
+	/* to the replica: used if it is ready, kept after success only */
+	struct peer *peer;
 	bool allow_full;		/* all may be sent again, if it must be */
-	int cancel_fd;			/* eventfd: readable ends it with -ECANCELED and nothing lost */
+	/* eventfd: readable ends it with -ECANCELED and nothing lost */
+	int cancel_fd;
 	struct ship_progress *progress;
 	_Atomic int *phase;		/* enum pass_phase */
 };
@@ -37,7 +40,8 @@ struct pass_spec {
 struct pass_result {
 	uint64_t pass;			/* id */
 	bool initial;
-	bool whole;			/* all of the instant of the cut: a point, unless @initial */
+	/* all of the instant of the cut: a point, unless @initial */
+	bool whole;
 	uint64_t cut_time_us;
 	uint64_t bytes;			/* of disk that it held */
 	uint64_t wire_bytes;

@@ -44,7 +44,8 @@ int peer_probe(const char *host, uint16_t port, int cancel_fd, struct err *e)
 	return 0;
 }
 
-static void describe(const struct state *state, const struct track *track, struct session_open *open)
+static void describe(const struct state *state, const struct track *track,
+		     struct session_open *open)
 {
 	unsigned int i;
 
@@ -58,12 +59,13 @@ static void describe(const struct state *state, const struct track *track, struc
 		strcpy(open->disks[i].name, disk->name);
 		strcpy(open->disks[i].source, disk->device);
 		open->disks[i].size_bytes = track ? track->disks[i].size_bytes : disk->size_bytes;
-		open->disks[i].chunk_bytes = track ? track->disks[i].chunk_bytes : disk->chunk_bytes;
+		open->disks[i].chunk_bytes = track ? track->disks[i].chunk_bytes :
+						     disk->chunk_bytes;
 	}
 }
 
-int peer_open(struct peer *peer, const struct state *state, const struct track *track, int cancel_fd,
-	      struct err *e)
+int peer_open(struct peer *peer, const struct state *state, const struct track *track,
+	      int cancel_fd, struct err *e)
 {
 	struct session_open *open = calloc(1, sizeof(*open));
 	int rc;

@@ -18,7 +18,8 @@
 /* One thread at a time. */
 struct peer {
 	int sock;			/* -1: no session */
-	struct session_opened opened;	/* what the replica has; brought up to date after each pass */
+	/* what the replica has; brought up to date after each pass */
+	struct session_opened opened;
 };
 
 void peer_init(struct peer *peer);
@@ -34,9 +35,12 @@ int peer_probe(const char *host, uint16_t port, int cancel_fd, struct err *e);
 
 int peer_connect(struct peer *peer, const struct state *state, int cancel_fd, struct err *e);
 
-/* Opens the session on the connection. @track: the disks as they are now; null: as they were recorded. */
-int peer_open(struct peer *peer, const struct state *state, const struct track *track, int cancel_fd,
-	      struct err *e);
+/*
+ * Opens the session on the connection. @track: the disks as they are now; null: as they were
+ * recorded.
+ */
+int peer_open(struct peer *peer, const struct state *state, const struct track *track,
+	      int cancel_fd, struct err *e);
 
 /* Tells the replica that the relationship is removed; it keeps its points. */
 int peer_release(const struct state *state, int cancel_fd, struct err *e);

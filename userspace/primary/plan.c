@@ -20,7 +20,8 @@ static bool replica_lost(const struct plan_facts *facts)
 	if (facts->initial_complete)
 		return true;
 	for (i = 0; i < facts->disk_count; i++) {
-		uint64_t durable = replica->state == WIRE_STATE_NEW ? 0 : replica->initial_durable[i];
+		uint64_t durable = replica->state == WIRE_STATE_NEW ? 0 :
+								      replica->initial_durable[i];
 
 		if (durable < facts->checkpoint_bytes[i])
 			return true;
@@ -35,7 +36,8 @@ enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 
 	plan->full = facts->untrusted || lost;
 	plan->kind = replica->state == WIRE_STATE_COMPLETE ? WIRE_PASS_DELTA : WIRE_PASS_INITIAL;
-	plan->pass = (replica->last_pass > facts->last_pass ? replica->last_pass : facts->last_pass) + 1;
+	plan->pass =
+		(replica->last_pass > facts->last_pass ? replica->last_pass : facts->last_pass) + 1;
 	if (!plan->full || facts->allow_full)
 		return PLAN_GO;
 	return lost ? PLAN_REPLICA_LOST : PLAN_TRACKING_INTERRUPTED;

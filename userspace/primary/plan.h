@@ -14,7 +14,8 @@ struct plan_facts {
 	bool allow_full;		/* the user asked for StartReplication */
 	uint64_t last_pass;		/* newest pass that was acknowledged, 0: none */
 	unsigned int disk_count;
-	uint64_t checkpoint_bytes[WIRE_MAX_DISKS];	/* acknowledged of an unfinished initial pass */
+	/* acknowledged of an unfinished initial pass */
+	uint64_t checkpoint_bytes[WIRE_MAX_DISKS];
 	/* the kernel */
 	bool untrusted;			/* a disk's map is not complete */
 	/* the replica */
@@ -24,7 +25,8 @@ struct plan_facts {
 enum plan_answer {
 	PLAN_GO,
 	PLAN_TRACKING_INTERRUPTED,	/* all has to be sent again, and nobody asked for it */
-	PLAN_REPLICA_LOST,		/* the same, because the replica no longer has what it acknowledged */
+	/* the same, because the replica no longer has what it acknowledged */
+	PLAN_REPLICA_LOST,
 };
 
 struct plan {

@@ -29,8 +29,10 @@ struct ship_options {			/* 0: default of each */
 	unsigned int depth;		/* reads in flight, 1 to 256, default 16 */
 	uint32_t buffer_bytes;		/* one read, 64 KiB to 1 MiB, default 256 KiB */
 	unsigned int threads;		/* encoders, 1 to 16, default 2 */
-	enum ship_compress compress;	/* AUTO: lz4 per buffer where a quick test says that it pays */
-	uint64_t checkpoint_bytes;	/* initial pass: CHECKPOINT after so many bytes of a disk, default 256 MiB; only with @initial */
+	/* AUTO: lz4 per buffer where a quick test says that it pays */
+	enum ship_compress compress;
+	/* @initial: CHECKPOINT after so many bytes of a disk, default 256 MiB */
+	uint64_t checkpoint_bytes;
 };
 
 /* Written by the shipping thread, read by any. */

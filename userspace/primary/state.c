@@ -81,7 +81,8 @@ char *state_encode(const struct state *state)
 	for (i = 0; i < state->disk_count; i++)
 		json_object_array_add(disks, encode_disk(&state->disks[i]));
 	put(o, "disks", disks);
-	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+							 JSON_C_TO_STRING_NOSLASHESCAPE);
 	copy = text ? strdup(text) : NULL;
 	json_object_put(o);
 	return copy;
@@ -118,7 +119,8 @@ static void get_text(struct decoder *d, const char *key, char *out, size_t room)
 		return;
 	text = json_object_get_string(value);
 	/* An embedded NUL would hide what follows it. */
-	if (!text[0] || strlen(text) != (size_t)json_object_get_string_len(value) || strlen(text) >= room)
+	if (!text[0] || strlen(text) != (size_t)json_object_get_string_len(value) ||
+	    strlen(text) >= room)
 		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is empty or too long", key);
 	else
 		strcpy(out, text);

@@ -19,7 +19,8 @@ struct state_disk {
 	char device[256];		/* path on this host */
 	uint64_t size_bytes;
 	uint32_t chunk_bytes;
-	uint64_t checkpoint_bytes;	/* of an unfinished initial pass: all before it is durable on the replica */
+	/* of an unfinished initial pass: all before it is durable on the replica */
+	uint64_t checkpoint_bytes;
 };
 
 /* Counts since the relationship was made; last_* describe the newest durable pass. */
@@ -68,7 +69,8 @@ int state_decode(const char *text, struct state *state, struct err *e);
 struct state_file;
 
 /* -EEXIST: there is a file for this VM already (which may be damaged: it is left alone). */
-int state_file_create(const char *dir, const struct state *state, struct state_file **file, struct err *e);
+int state_file_create(const char *dir, const struct state *state, struct state_file **file,
+		      struct err *e);
 int state_file_load(const char *dir, const char *vm, struct state_file **file, struct err *e);
 void state_file_close(struct state_file *file);
 
@@ -87,6 +89,7 @@ int state_file_end(struct state_file *file, struct err *e);
 int state_file_remove(struct state_file *file, struct err *e);
 
 /* Calls @each with the VM name of each state file in @dir. */
-int state_file_list(const char *dir, void (*each)(const char *vm, void *arg), void *arg, struct err *e);
+int state_file_list(const char *dir, void (*each)(const char *vm, void *arg), void *arg,
+		    struct err *e);
 
 #endif

@@ -71,7 +71,8 @@ static int write_all(int fd, const char *text)
 
 static int write_temporary(struct state_file *file, const char *text)
 {
-	int fd = openat(file->dir, file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(file->dir, file->temporary,
+			O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int rc;
 
 	if (fd < 0)
@@ -107,7 +108,8 @@ static int replace(struct state_file *file, const struct state *state, struct er
 	return 0;
 }
 
-int state_file_create(const char *dir, const struct state *state, struct state_file **out, struct err *e)
+int state_file_create(const char *dir, const struct state *state, struct state_file **out,
+		      struct err *e)
 {
 	struct state_file *file = file_new(dir, state->vm, e);
 	struct stat st;
@@ -218,7 +220,8 @@ int state_file_remove(struct state_file *file, struct err *e)
 	return rc ? err_sys(e, rc, "cannot remove %s", file->name) : 0;
 }
 
-int state_file_list(const char *dir, void (*each)(const char *vm, void *arg), void *arg, struct err *e)
+int state_file_list(const char *dir, void (*each)(const char *vm, void *arg), void *arg,
+		    struct err *e)
 {
 	DIR *d = opendir(dir);
 	struct dirent *entry;

@@ -80,7 +80,8 @@ static int add_disk(struct cbt *cbt, const struct state *state, unsigned int i, 
 	return rc ? err_set(e, rc, "cannot track %.200s: %.160s", disk->device, cbt_error(cbt)) : 0;
 }
 
-int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struct track *track, struct err *e)
+int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struct track *track,
+		 struct err *e)
 {
 	uint64_t found = 0;
 	unsigned int i;

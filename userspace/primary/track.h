@@ -23,7 +23,8 @@ int track_get(struct cbt *cbt, const struct state *state, struct track *track, s
  * The same, but makes what is missing; a disk just added is untrusted. With
  * @replace a disk whose device went away is added again from its path.
  */
-int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struct track *track, struct err *e);
+int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struct track *track,
+		 struct err *e);
 
 /* Ends the tracking; no group is no failure. */
 int track_remove(struct cbt *cbt, const char *relationship, struct err *e);

@@ -14,17 +14,21 @@
 
 #define BATCH_MAX_FRAMES	128
 #define BATCH_BYTES		WIRE_MAX_PAYLOAD	/* of each of the two buffers */
-#define BATCH_ENOUGH_BYTES	(128u << 10)		/* with so much, it is not worth to wait for more */
+/* with so much, it is not worth to wait for more */
+#define BATCH_ENOUGH_BYTES	(128u << 10)
 
 struct batch_frame {
 	struct wire_header header;	/* DATA or ZERO */
-	uint32_t room_bytes;		/* raw_bytes rounded up to whole chunks; the rest is zeros */
+	/* raw_bytes rounded up to whole chunks; the rest is zeros */
+	uint32_t room_bytes;
 	uint8_t *payload;		/* DATA: as received */
-	uint8_t *raw;			/* DATA: bytes of the disk, aligned to 4096; == payload unless lz4 */
+	/* DATA: bytes of the disk, aligned to 4096; == payload unless lz4 */
+	uint8_t *raw;
 };
 
 struct batch {
-	uint8_t *in, *out;		/* BATCH_BYTES each, aligned: payloads, and what is unpacked */
+	/* BATCH_BYTES each, aligned: payloads, and what is unpacked */
+	uint8_t *in, *out;
 	uint32_t in_used, out_used;
 	unsigned int count;
 	struct batch_frame frames[BATCH_MAX_FRAMES];
@@ -37,7 +41,8 @@ void batch_reset(struct batch *b);
 bool batch_has_room(const struct batch *b, const struct wire_header *header, uint32_t chunk_bytes);
 
 /* Adds it; the payload is to be put at the returned frame's @payload. */
-struct batch_frame *batch_add(struct batch *b, const struct wire_header *header, uint32_t chunk_bytes);
+struct batch_frame *batch_add(struct batch *b, const struct wire_header *header,
+			      uint32_t chunk_bytes);
 
 static inline bool batch_enough(const struct batch *b)
 {

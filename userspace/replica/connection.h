@@ -54,7 +54,10 @@ void connections_exit(struct connections *all);
 /* Joins the threads that have ended. */
 void connections_reap(struct connections *all);
 
-/* Takes @sock over, also on failure: -EUSERS when there are REPLICA_MAX_CONNECTIONS, or what pthread says. */
+/*
+ * Takes @sock over, also on failure: -EUSERS when there are REPLICA_MAX_CONNECTIONS, or what
+ * pthread says.
+ */
 int connections_add(struct connections *all, int sock);
 
 /* The connection of @vm whose primary is there, or null. Caller holds the lock. */

@@ -39,7 +39,8 @@ struct replica_status {
 };
 
 /* Fills *list with an array for the caller to free; also VMs without a connection. */
-int replica_list(struct replica *replica, struct replica_status **list, unsigned int *count, struct err *e);
+int replica_list(struct replica *replica, struct replica_status **list, unsigned int *count,
+		 struct err *e);
 
 /* Deletes a VM's replica with all its points; -EBUSY while its primary is connected, -ENOENT. */
 int replica_delete(struct replica *replica, const char *vm, struct err *e);

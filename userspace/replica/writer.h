@@ -42,7 +42,8 @@ struct writer {
 };
 
 /* 0 or -ENOMEM. */
-int writer_init(struct writer *w, struct ring *ring, struct store_pass *pass, unsigned int depth, uint64_t tag);
+int writer_init(struct writer *w, struct ring *ring, struct store_pass *pass, unsigned int depth,
+		uint64_t tag);
 /* No write may be under way. */
 void writer_exit(struct writer *w);
 
@@ -50,7 +51,8 @@ void writer_exit(struct writer *w);
  * Places frames of the batch and starts their writes, as far as writes are free:
  * the batch is done when state->placed is batch->count and state->writes is 0.
  */
-int writer_advance(struct writer *w, const struct batch *batch, struct writer_state *state, struct err *e);
+int writer_advance(struct writer *w, const struct batch *batch, struct writer_state *state,
+		   struct err *e);
 
 /* Write @index has completed with @result. */
 int writer_ended(struct writer *w, unsigned int index, int result, struct err *e);

@@ -36,11 +36,14 @@ void ring_destroy(struct ring *ring);
  * pages for each operation. Where the kernel or a limit (RLIMIT_MEMLOCK) says no, reads
  * work all the same. @files are copied. -ENOMEM.
  */
-int ring_register(struct ring *ring, const struct bufpool *pool, const int *files, unsigned int count);
+int ring_register(struct ring *ring, const struct bufpool *pool, const int *files,
+		  unsigned int count);
 
 /* Reads from files[@file] of ring_register() into memory of its pool. */
-void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t bytes, uint64_t offset, uint64_t tag);
-void ring_writev(struct ring *ring, int fd, const struct iovec *iov, unsigned int count, uint64_t offset, uint64_t tag);
+void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t bytes, uint64_t offset,
+	       uint64_t tag);
+void ring_writev(struct ring *ring, int fd, const struct iovec *iov, unsigned int count,
+		 uint64_t offset, uint64_t tag);
 /* Goes on after a short send by itself; a result that is short all the same is possible. */
 void ring_sendmsg(struct ring *ring, int sock, const struct msghdr *msg, uint64_t tag);
 /* @all: completes with all @bytes, or fewer if the peer closes. */
@@ -52,7 +55,8 @@ void ring_poll(struct ring *ring, int fd, uint64_t tag);
  * Submits what is queued and waits for completions. Returns how many were put into
  * @done (at most @room), 0 after @timeout_ms, or a negative errno.
  */
-int ring_wait(struct ring *ring, struct ring_done *done, unsigned int room, int timeout_ms, struct err *e);
+int ring_wait(struct ring *ring, struct ring_done *done, unsigned int room, int timeout_ms,
+	      struct err *e);
 
 /*
  * Cancels what can be canceled and waits for the end of the rest, -1: without a

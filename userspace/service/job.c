@@ -226,8 +226,8 @@ void job_expire(struct service *service)
 		ended += job_ended(job);
 	for (at = &service->jobs; *at; ) {
 		job = *at;
-		if (job_ended(job) &&
-		    (ended > JOB_MAX_ENDED || now - job->ended_us > JOB_KEEP_S * UINT64_C(1000000))) {
+		if (job_ended(job) && (ended > JOB_MAX_ENDED ||
+				       now - job->ended_us > JOB_KEEP_S * UINT64_C(1000000))) {
 			drop(service, at);
 			ended--;
 		} else {

@@ -23,7 +23,13 @@ enum job_state {
 	JOB_EXCEPTION = 10,
 };
 
-enum job_cancel { JOB_GO_ON, JOB_CANCEL_USER, JOB_CANCEL_SUSPEND, JOB_CANCEL_REMOVE, JOB_CANCEL_SHUTDOWN };
+enum job_cancel {
+	JOB_GO_ON,
+	JOB_CANCEL_USER,
+	JOB_CANCEL_SUSPEND,
+	JOB_CANCEL_REMOVE,
+	JOB_CANCEL_SHUTDOWN
+};
 
 /* Properties on the bus, read there by offset. */
 struct job_view {
@@ -39,7 +45,8 @@ struct job_view {
 
 /* Bytes of the passes that have ended, and of the one under way. */
 struct job_progress {
-	pthread_mutex_t lock;		/* protects the sums against the move from one to the other */
+	/* protects the sums against the move from one to the other */
+	pthread_mutex_t lock;
 	uint64_t total_bytes, done_bytes, zero_bytes, wire_bytes;
 	struct ship_progress pass;
 };

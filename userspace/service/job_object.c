@@ -10,7 +10,8 @@
 #define INTERFACE	"org.vmreplica.Job"
 
 #define CONSTANT(name, type, member) \
-	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct job_view, member), SD_BUS_VTABLE_PROPERTY_CONST)
+	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct job_view, member), \
+			SD_BUS_VTABLE_PROPERTY_CONST)
 #define CHANGING(name, type, member) \
 	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct job_view, member), \
 			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
@@ -29,20 +30,27 @@ static const sd_bus_vtable vtable[] = {
 	CHANGING("StartTime", "t", started_us),
 	/* microseconds */
 	CHANGING("ElapsedTime", "t", elapsed_us),
-	/* 0, or a return value of the service's methods with a sentence; a completed job's sentence is a remark */
+	/*
+	 * 0, or a return value of the service's methods with a sentence; a completed job's sentence
+	 * is a remark
+	 */
 	CHANGING("ErrorCode", "u", error_code),
 	CHANGING("ErrorDescription", "s", error),
 	CHANGING("Cancellable", "b", cancellable),
 	/* what it does just now, in words */
 	CHANGING("Phase", "s", phase),
-	/* bytes of disk to ship, shipped, of these zero; bytes on the wire; all passes of the job */
+	/*
+	 * bytes of disk to ship, shipped, of these zero; bytes on the wire; all passes of the job
+	 */
 	CHANGING("TotalBytes", "t", total_bytes),
 	CHANGING("DoneBytes", "t", done_bytes),
 	CHANGING("ZeroBytes", "t", zero_bytes),
 	CHANGING("WireBytes", "t", wire_bytes),
 	/* size of all disks */
 	CHANGING("DiskBytes", "t", disk_bytes),
-	/* id of its newest durable pass, how many it took, the cut of the point it made (0: none) */
+	/*
+	 * id of its newest durable pass, how many it took, the cut of the point it made (0: none)
+	 */
 	CHANGING("Pass", "t", pass),
 	CHANGING("Passes", "t", passes),
 	CHANGING("PointTime", "t", point_time_us),
@@ -61,7 +69,8 @@ static int find(sd_bus *bus, const char *path, const char *interface, void *user
 	return 1;
 }
 
-static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***nodes, sd_bus_error *error)
+static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***nodes,
+		     sd_bus_error *error)
 {
 	struct service *service = userdata;
 	struct job *job;
@@ -84,9 +93,11 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***no
 
 int job_object_register(struct service *service)
 {
-	int rc = sd_bus_add_fallback_vtable(service->bus, NULL, PREFIX, INTERFACE, vtable, find, service);
+	int rc = sd_bus_add_fallback_vtable(service->bus, NULL, PREFIX, INTERFACE, vtable, find,
+					    service);
 
-	return rc < 0 ? rc : sd_bus_add_node_enumerator(service->bus, NULL, PREFIX, enumerate, service);
+	return rc < 0 ? rc :
+			sd_bus_add_node_enumerator(service->bus, NULL, PREFIX, enumerate, service);
 }
 
 void job_object_added(struct job *job)

@@ -4,11 +4,12 @@
 
 #include "judge.h"
 
-static void say(struct relationship *r, enum relationship_state state, enum relationship_health health,
-		const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void say(struct relationship *r, enum relationship_state state,
+		enum relationship_health health, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
-static void say(struct relationship *r, enum relationship_state state, enum relationship_health health,
-		const char *fmt, ...)
+static void say(struct relationship *r, enum relationship_state state,
+		enum relationship_health health, const char *fmt, ...)
 {
 	va_list ap;
 

@@ -172,7 +172,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 		if (!job_ended(job))
 			job_cancel(job, JOB_CANCEL_SHUTDOWN);
 	}
-	return sd_event_add_time(service->loop, NULL, CLOCK_MONOTONIC, 0, 1, on_stop_check, service);
+	return sd_event_add_time(service->loop, NULL, CLOCK_MONOTONIC, 0, 1, on_stop_check,
+				 service);
 }
 
 static int handle_signals(struct service *service)

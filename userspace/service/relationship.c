@@ -46,7 +46,8 @@ struct relationship *relationship_new_primary(struct service *service, struct st
 	return r;
 }
 
-struct relationship *relationship_new_replica(struct service *service, const struct replica_status *status)
+struct relationship *relationship_new_replica(struct service *service,
+					      const struct replica_status *status)
 {
 	struct relationship *r = add(service, RELATIONSHIP_REPLICA);
 
@@ -77,11 +78,13 @@ void relationship_free_all(struct service *service)
 		relationship_free(service->relationships);
 }
 
-struct relationship *relationship_find(struct service *service, const char *vm, enum relationship_mode mode)
+struct relationship *relationship_find(struct service *service, const char *vm,
+				       enum relationship_mode mode)
 {
 	struct relationship *r = service->relationships;
 
-	while (r && (r->mode != mode || strcmp(mode == RELATIONSHIP_PRIMARY ? r->state.vm : r->status.vm, vm)))
+	while (r && (r->mode != mode ||
+		     strcmp(mode == RELATIONSHIP_PRIMARY ? r->state.vm : r->status.vm, vm)))
 		r = r->next;
 	return r;
 }
@@ -153,7 +156,8 @@ static void refresh_primary(struct relationship *r)
 	view->last_milliseconds = state->statistics.last_milliseconds;
 	view->pending_bytes = 0;
 	for (i = 0; i < r->track.disk_count; i++)
-		view->pending_bytes += r->track.disks[i].dirty_chunks * r->track.disks[i].chunk_bytes;
+		view->pending_bytes +=
+			r->track.disks[i].dirty_chunks * r->track.disks[i].chunk_bytes;
 }
 
 static void refresh_replica(struct relationship *r)

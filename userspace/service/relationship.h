@@ -23,7 +23,11 @@ enum relationship_state {
 	RELATIONSHIP_CRITICAL = 8,
 };
 
-enum relationship_health { RELATIONSHIP_OK = 1, RELATIONSHIP_WARNING = 2, RELATIONSHIP_CRITICALLY_ILL = 3 };
+enum relationship_health {
+	RELATIONSHIP_OK = 1,
+	RELATIONSHIP_WARNING = 2,
+	RELATIONSHIP_CRITICALLY_ILL = 3
+};
 
 /* Properties on the bus, read there by offset. */
 struct relationship_view {
@@ -32,7 +36,8 @@ struct relationship_view {
 	int compress, initial_complete, connected, released;
 	const char *vm, *uuid, *reason, *host, *job;
 	uint64_t last_point_time_us, last_point, last_pass, pending_bytes;
-	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes, last_milliseconds;
+	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes,
+		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
 	uint32_t points;
 	char reason_text[ERR_TEXT_BYTES];
@@ -56,7 +61,8 @@ struct relationship {
 	unsigned int failures;		/* passes in a row */
 	char failure[ERR_TEXT_BYTES];	/* why the last one failed; "": it did not */
 	char warning[ERR_TEXT_BYTES];	/* what was not as it should be though it did not fail */
-	struct track track;		/* as the kernel said at looked_us; disk_count 0: it could not be asked */
+	/* as the kernel said at looked_us; disk_count 0: it could not be asked */
+	struct track track;
 	char track_error[ERR_TEXT_BYTES];	/* why not */
 	uint64_t looked_us;
 	/* replica */
@@ -66,11 +72,13 @@ struct relationship {
 
 /* Takes @file over. */
 struct relationship *relationship_new_primary(struct service *service, struct state_file *file);
-struct relationship *relationship_new_replica(struct service *service, const struct replica_status *status);
+struct relationship *relationship_new_replica(struct service *service,
+					      const struct replica_status *status);
 void relationship_free(struct relationship *r);
 void relationship_free_all(struct service *service);
 
-struct relationship *relationship_find(struct service *service, const char *vm, enum relationship_mode mode);
+struct relationship *relationship_find(struct service *service, const char *vm,
+				       enum relationship_mode mode);
 struct relationship *relationship_at(struct service *service, const char *path);
 
 /* Brings r->view up to date, asking the kernel at most five times a second. */

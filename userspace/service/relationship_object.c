@@ -30,11 +30,14 @@ static int get_disks(sd_bus *bus, const char *path, const char *interface, const
 
 	for (i = 0; rc >= 0 && i < count; i++) {
 		const struct state_disk *disk = &r->state.disks[i];
-		const struct cbt_disk_info *info = i < r->track.disk_count ? &r->track.disks[i] : NULL;
+		const struct cbt_disk_info *info =
+			i < r->track.disk_count ? &r->track.disks[i] : NULL;
 
 		rc = sd_bus_message_append(reply, "(sstutu)", disk->name, disk->device,
-					   info ? info->size_bytes : disk->size_bytes, disk->chunk_bytes,
-					   info ? info->dirty_chunks * info->chunk_bytes : UINT64_C(0),
+					   info ? info->size_bytes : disk->size_bytes,
+					   disk->chunk_bytes,
+					   info ? info->dirty_chunks * info->chunk_bytes :
+						  UINT64_C(0),
 					   info ? info->untrusted : 0);
 	}
 	return rc < 0 ? rc : sd_bus_message_close_container(reply);
@@ -47,7 +50,10 @@ static const sd_bus_vtable vtable[] = {
 	CONSTANT("InstanceID", "s", uuid),
 	/* 1 primary, 2 replica */
 	CONSTANT("ReplicationMode", "q", mode),
-	/* 0 disabled, 1 ready, 2 waiting to complete the initial replication, 3 replicating, 7 suspended, 8 critical */
+	/*
+	 * 0 disabled, 1 ready, 2 waiting to complete the initial replication, 3 replicating, 7
+	 * suspended, 8 critical
+	 */
 	CHANGING("ReplicationState", "q", state),
 	/* 1 ok, 2 warning, 3 critical; with the sentence why, which says what to do */
 	CHANGING("ReplicationHealth", "q", health),
@@ -57,7 +63,10 @@ static const sd_bus_vtable vtable[] = {
 	CHANGING("RecoveryConnectionPoint", "s", host),
 	CHANGING("RecoveryServerPortNumber", "q", port),
 	CHANGING("CompressionEnabled", "b", compress),
-	/* cut of the newest point, microseconds since 1970 UTC, 0: none; its pass; the newest durable pass */
+	/*
+	 * cut of the newest point, microseconds since 1970 UTC, 0: none; its pass; the newest
+	 * durable pass
+	 */
 	CHANGING("LastReplicationTime", "t", last_point_time_us),
 	CHANGING("LastPoint", "t", last_point),
 	CHANGING("LastPass", "t", last_pass),
@@ -67,7 +76,10 @@ static const sd_bus_vtable vtable[] = {
 	SD_BUS_PROPERTY("Disks", "a(sstutu)", get_disks, 0, 0),
 	/* the job that works on it, "/": none */
 	CHANGING("Job", "o", job),
-	/* since the relationship was made: durable passes, failed ones, bytes of disk and on the wire */
+	/*
+	 * since the relationship was made: durable passes, failed ones, bytes of disk and on the
+	 * wire
+	 */
 	CHANGING("ReplicationSuccessCount", "t", passes),
 	CHANGING("ReplicationFailureCount", "t", failures),
 	CHANGING("ReplicationSize", "t", bytes),
@@ -76,7 +88,10 @@ static const sd_bus_vtable vtable[] = {
 	CHANGING("LastPassSize", "t", last_bytes),
 	CHANGING("LastPassWireSize", "t", last_wire_bytes),
 	CHANGING("LastPassMilliseconds", "t", last_milliseconds),
-	/* replica only: number of points; primary connected; removed by its primary; pass being received */
+	/*
+	 * replica only: number of points; primary connected; removed by its primary; pass being
+	 * received
+	 */
 	CHANGING("RecoveryPoints", "u", points),
 	CHANGING("Connected", "b", connected),
 	CHANGING("Released", "b", released),
@@ -98,7 +113,8 @@ static int find(sd_bus *bus, const char *path, const char *interface, void *user
 	return 1;
 }
 
-static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***nodes, sd_bus_error *error)
+static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***nodes,
+		     sd_bus_error *error)
 {
 	struct service *service = userdata;
 	struct relationship *r;
@@ -121,9 +137,11 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***no
 
 int relationship_object_register(struct service *service)
 {
-	int rc = sd_bus_add_fallback_vtable(service->bus, NULL, PREFIX, INTERFACE, vtable, find, service);
+	int rc = sd_bus_add_fallback_vtable(service->bus, NULL, PREFIX, INTERFACE, vtable, find,
+					    service);
 
-	return rc < 0 ? rc : sd_bus_add_node_enumerator(service->bus, NULL, PREFIX, enumerate, service);
+	return rc < 0 ? rc :
+			sd_bus_add_node_enumerator(service->bus, NULL, PREFIX, enumerate, service);
 }
 
 void relationship_object_added(struct relationship *r)

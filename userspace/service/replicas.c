@@ -23,7 +23,8 @@ static void list(void *arg)
 {
 	struct listing *listing = arg;
 
-	listing->rc = replica_list(listing->service->replica, &listing->at, &listing->count, &listing->err);
+	listing->rc = replica_list(listing->service->replica, &listing->at, &listing->count,
+				   &listing->err);
 }
 
 static void take(struct service *service, const struct replica_status *status)

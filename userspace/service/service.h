@@ -24,14 +24,16 @@ struct service {
 	char *primary_dir;		/* state files */
 	char *replica_dir;		/* stores */
 	struct replica *replica;	/* null: this host is no replica */
-	struct cbt *cbt;		/* for looking, never for a pass; null: the module was not there */
+	/* for looking, never for a pass; null: the module was not there */
+	struct cbt *cbt;
 	struct relationship *relationships;	/* list, oldest first */
 	struct job *jobs;			/* list, oldest first */
 	unsigned int next_relationship;	/* number of its object */
 	unsigned int next_job;
 	unsigned int tasks;		/* running */
 	bool stopping;
-	uint64_t stop_by_us;		/* CLOCK_MONOTONIC: then the tasks are no longer waited for */
+	/* CLOCK_MONOTONIC: then the tasks are no longer waited for */
+	uint64_t stop_by_us;
 	bool listing_replicas;		/* a task is */
 	uint64_t replicas_due_us;	/* CLOCK_MONOTONIC */
 	sd_event_source *tick;

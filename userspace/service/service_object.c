@@ -56,7 +56,8 @@ static int answer_job(sd_bus_message *m, const struct job *job)
 }
 
 /* The primary's relationship, or null and the answer has been given (*rc). */
-static struct relationship *find_primary(struct service *service, sd_bus_message *m, const char *vm, int *rc)
+static struct relationship *find_primary(struct service *service, sd_bus_message *m, const char *vm,
+					 int *rc)
 {
 	struct relationship *r = relationship_find(service, vm, RELATIONSHIP_PRIMARY);
 
@@ -129,7 +130,8 @@ static int on_create(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (!create)
 		return answer(m, SERVICE_OUT_OF_MEMORY, "there is no memory for a relationship");
 	strcpy(create->state.vm, vm);
-	if (settings_read(m, &create->state, &e) || settings_check_disks(service, &create->state, &e)) {
+	if (settings_read(m, &create->state, &e) ||
+	    settings_check_disks(service, &create->state, &e)) {
 		free(create);
 		return answer_err(m, &e);
 	}
@@ -259,7 +261,8 @@ static void on_removed(struct job *job)
 {
 	struct work_remove *work = job->arg;
 	struct relationship *r = job->relationship;
-	struct relationship *replica = relationship_find(job->service, job->vm, RELATIONSHIP_REPLICA);
+	struct relationship *replica =
+		relationship_find(job->service, job->vm, RELATIONSHIP_REPLICA);
 
 	if (job->rc) {
 		r->job = r->removal = NULL;
@@ -369,30 +372,34 @@ static const sd_bus_vtable vtable[] = {
 	 * and the disks are tracked.
 	 */
 	SD_BUS_METHOD_WITH_NAMES("CreateReplicationRelationship", "sa{sv}",
-				 SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(ReplicationSettingData), "uos", RESULT,
-				 on_create, 0),
+				 SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(ReplicationSettingData),
+				 "uos", RESULT, on_create, 0),
 	/* The job ends when the first point is on the replica. StartTime "": at once. */
 	SD_BUS_METHOD_WITH_NAMES("StartReplication", "sqss",
 				 SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(InitialReplicationType)
-				 SD_BUS_PARAM(InitialReplicationExportLocation) SD_BUS_PARAM(StartTime),
+					 SD_BUS_PARAM(InitialReplicationExportLocation)
+						 SD_BUS_PARAM(StartTime),
 				 "uos", RESULT, on_start, 0),
 	/* One more point at once. */
-	SD_BUS_METHOD_WITH_NAMES("Replicate", "s", SD_BUS_PARAM(ComputerSystem), "uos", RESULT, on_replicate, 0),
+	SD_BUS_METHOD_WITH_NAMES("Replicate", "s", SD_BUS_PARAM(ComputerSystem), "uos", RESULT,
+				 on_replicate, 0),
 	/* 7 suspends, 3 resumes. */
 	SD_BUS_METHOD_WITH_NAMES("RequestReplicationStateChange", "sq",
-				 SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RequestedState), "uos", RESULT,
-				 on_request_state, 0),
+				 SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RequestedState), "uos",
+				 RESULT, on_request_state, 0),
 	/* DeletePoints: also what this host keeps as the VM's replica. */
 	SD_BUS_METHOD_WITH_NAMES("RemoveReplicationRelationship", "sb",
-				 SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(DeletePoints), "uos", RESULT,
-				 on_remove, 0),
+				 SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(DeletePoints), "uos",
+				 RESULT, on_remove, 0),
 	SD_BUS_METHOD_WITH_NAMES("CancelJob", "o", SD_BUS_PARAM(Job), "uos", RESULT, on_cancel, 0),
 	/*
 	 * Id, cut in microseconds since 1970 UTC, consistency, disks (name, source, file,
 	 * format); oldest first.
 	 */
-	SD_BUS_METHOD_WITH_NAMES("GetRecoveryPoints", "s", SD_BUS_PARAM(ComputerSystem), "ua(stsa(ssss))s",
-				 SD_BUS_PARAM(ReturnValue) SD_BUS_PARAM(Points) SD_BUS_PARAM(Message),
+	SD_BUS_METHOD_WITH_NAMES("GetRecoveryPoints", "s", SD_BUS_PARAM(ComputerSystem),
+				 "ua(stsa(ssss))s",
+				 SD_BUS_PARAM(ReturnValue) SD_BUS_PARAM(Points)
+					 SD_BUS_PARAM(Message),
 				 on_points, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_VTABLE_END
 };

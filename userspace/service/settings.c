@@ -32,8 +32,8 @@ static int read_disks(sd_bus_message *m, struct state *state, struct err *e)
 			return err_set(e, -EINVAL, "a VM can have at most %d disks", STATE_MAX_DISKS);
 		if (device[0] != '/')
 			return err_set(e, -EINVAL, "'%.200s' is not an absolute path of a device", device);
-		if (copy(state->disks[state->disk_count].device, sizeof(state->disks[0].device), device,
-			 "the path of a disk", e))
+		if (copy(state->disks[state->disk_count].device, sizeof(state->disks[0].device),
+			 device, "the path of a disk", e))
 			return -EINVAL;
 		state->disk_count++;
 	}
@@ -97,7 +97,8 @@ static int read_one(sd_bus_message *m, struct state *state, unsigned int *seen, 
 
 	if (rc < 0)
 		return rc;
-	while (setting < settings + sizeof(settings) / sizeof(settings[0]) && strcmp(setting->key, key))
+	while (setting < settings + sizeof(settings) / sizeof(settings[0]) &&
+	       strcmp(setting->key, key))
 		setting++;
 	if (setting == settings + sizeof(settings) / sizeof(settings[0]))
 		return err_set(e, -EINVAL, "there is no setting '%.100s'", key);

@@ -48,8 +48,8 @@ static int on_end(sd_event_source *source, int fd, uint32_t events, void *userda
 	return 0;
 }
 
-int task_start(sd_event *loop, unsigned int *running, void (*run)(void *arg), void (*done)(void *arg),
-	       void *arg)
+int task_start(sd_event *loop, unsigned int *running, void (*run)(void *arg),
+	       void (*done)(void *arg), void *arg)
 {
 	struct task *task = calloc(1, sizeof(*task));
 	int rc;
@@ -58,8 +58,9 @@ int task_start(sd_event *loop, unsigned int *running, void (*run)(void *arg), vo
 		return -ENOMEM;
 	*task = (struct task){ .running = running, .run = run, .done = done, .arg = arg };
 	task->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = task->end_fd < 0 ? -errno
-			      : sd_event_add_io(loop, &task->source, task->end_fd, EPOLLIN, on_end, task);
+	rc = task->end_fd < 0 ?
+		     -errno :
+		     sd_event_add_io(loop, &task->source, task->end_fd, EPOLLIN, on_end, task);
 	if (rc >= 0)
 		rc = -pthread_create(&task->thread, NULL, thread_main, task);
 	if (rc < 0) {

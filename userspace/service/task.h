@@ -9,7 +9,7 @@
  * Runs @run(arg) in a new thread, then @done(arg) in the loop's thread. @running
  * counts the tasks whose @done has not been called yet; loop's thread only.
  */
-int task_start(sd_event *loop, unsigned int *running, void (*run)(void *arg), void (*done)(void *arg),
-	       void *arg);
+int task_start(sd_event *loop, unsigned int *running, void (*run)(void *arg),
+	       void (*done)(void *arg), void *arg);
 
 #endif

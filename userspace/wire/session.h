@@ -9,7 +9,8 @@
 
 #include "wire.h"
 
-#define SESSION_TIMEOUT_S	30	/* for one frame to come or go; TCP keepalive finds dead peers in about the same */
+/* for one frame to come or go; TCP keepalive finds dead peers in about the same */
+#define SESSION_TIMEOUT_S	30
 #define SESSION_LINGER_S	2
 
 /*
@@ -71,7 +72,9 @@ struct session_opened {
 int session_open(int sock, const struct session_open *open, struct session_opened *opened,
 		 int cancel_fd, struct err *e);
 /* Replica: decodes and checks an OPEN frame's payload; encodes the answer and sends it. */
-int session_open_decode(const struct wire_header *header, const void *payload, struct session_open *open, struct err *e);
-int session_opened_send(int sock, const struct session_opened *opened, unsigned int disk_count, struct err *e);
+int session_open_decode(const struct wire_header *header, const void *payload,
+			struct session_open *open, struct err *e);
+int session_opened_send(int sock, const struct session_opened *opened, unsigned int disk_count,
+			struct err *e);
 
 #endif

@@ -6,9 +6,9 @@
  * One TCP connection carries one session: HELLO both ways, OPEN/OPENED, then any
  * number of passes, one after another. All integers are little endian, as is
  * every machine that this is built for (asserted below), so that the structures
- * here are what is on the wire. Each frame is a header of 64 bytes and a payload of header.payload_bytes bytes
- * (0 to WIRE_MAX_PAYLOAD). DATA and ZERO frames come
- * in any order of offsets, each range of a disk at most once in a pass.
+ * here are what is on the wire. Each frame is a header of 64 bytes and a payload of
+ * header.payload_bytes bytes (0 to WIRE_MAX_PAYLOAD). DATA and ZERO frames come in any
+ * order of offsets, each range of a disk at most once in a pass.
  *
  * Decoding checks, in this order: magic, header checksum, payload bound, type,
  * the type's own bounds, payload checksum. What fails is -EBADMSG (damaged) or
@@ -34,18 +34,18 @@
 
 enum wire_type {
 	WIRE_HELLO = 1,		/* both: struct wire_hello */
-	WIRE_OPEN = 2,		/* primary: struct wire_open, then a struct wire_open_disk per disk */
-	WIRE_OPENED = 3,	/* replica: struct wire_opened, then a __le64 per disk: initial pass durable to */
+	WIRE_OPEN = 2,		/* primary: struct wire_open, a struct wire_open_disk per disk */
+	WIRE_OPENED = 3,	/* replica: struct wire_opened, a __le64 per disk: durable to */
 	WIRE_PASS_BEGIN = 4,	/* primary: struct wire_pass_begin */
 	WIRE_DATA = 5,		/* primary: bytes of one disk, lz4 block if WIRE_F_LZ4 */
-	WIRE_ZERO = 6,		/* primary: header only; raw_bytes zeros (may be more than WIRE_MAX_PAYLOAD) */
-	WIRE_CHECKPOINT = 7,	/* primary, initial pass: make all before header.offset of header.disk durable */
+	WIRE_ZERO = 6,		/* primary: raw_bytes zeros (may be more than WIRE_MAX_PAYLOAD) */
+	WIRE_CHECKPOINT = 7,	/* primary, initial pass: make the disk before offset durable */
 	WIRE_CHECKPOINTED = 8,	/* replica: the same offset and disk; it is durable */
 	WIRE_PASS_END = 9,	/* primary: struct wire_pass_end */
 	WIRE_PASS_DURABLE = 10,	/* replica: header.sequence is the pass id; it is durable */
 	WIRE_PASS_ABORT = 11,	/* primary: drop what came of the pass; answered by PASS_ABORTED */
 	WIRE_PASS_ABORTED = 12,	/* replica */
-	WIRE_RELEASE = 13,	/* primary: the relationship is removed, keep the points; answered by RELEASED */
+	WIRE_RELEASE = 13,	/* primary: ends the relationship, the points stay; RELEASED */
 	WIRE_RELEASED = 14,	/* replica */
 	WIRE_ERROR = 15,	/* both: struct wire_error; the sender closes after it */
 };
@@ -62,10 +62,10 @@ struct wire_header {
 	uint32_t payload_bytes;		/*  8 bytes that follow the header */
 	uint32_t disk;			/* 12 index in OPEN; 0 where a type has no disk */
 	uint64_t offset;		/* 16 bytes from the start of the disk */
-	uint64_t raw_bytes;		/* 24 bytes of the disk that the frame stands for; DATA: <= WIRE_MAX_PAYLOAD */
-	uint64_t sequence;		/* 32 DATA/ZERO: counts these frames of the pass from 0; PASS_*: pass id; else 0 */
+	uint64_t raw_bytes;		/* 24 bytes of disk; DATA: <= WIRE_MAX_PAYLOAD */
+	uint64_t sequence;		/* 32 DATA/ZERO: number in the pass, from 0; PASS_*: id */
 	uint64_t reserved;		/* 40 zero */
-	uint64_t payload_xxh3;		/* 48 XXH3_64bits of the payload as sent; 0 when there is none */
+	uint64_t payload_xxh3;		/* 48 XXH3_64bits of the payload as sent; 0: no payload */
 	uint64_t header_xxh3;		/* 56 XXH3_64bits of bytes 0 to 55 */
 };
 
@@ -96,7 +96,7 @@ struct wire_open_disk {
 
 enum wire_state {
 	WIRE_STATE_NEW = 0,		/* nothing yet: the initial pass is to come */
-	WIRE_STATE_RECEIVING = 1,	/* an initial pass was interrupted; the offsets say where it goes on */
+	WIRE_STATE_RECEIVING = 1,	/* an initial pass goes on at the offsets */
 	WIRE_STATE_COMPLETE = 2,	/* deltas may come */
 };
 
@@ -112,7 +112,7 @@ struct wire_pass_begin {
 	uint64_t pass;			/* > last_pass */
 	uint32_t kind;			/* enum wire_pass_kind */
 	uint32_t reserved;
-	uint64_t bytes;			/* bytes of disk the pass is expected to hold; for progress only */
+	uint64_t bytes;			/* of disk to be expected; for progress only */
 };
 
 struct wire_pass_end {
@@ -146,11 +146,13 @@ _Static_assert(sizeof(struct wire_error) == 8 + ERR_TEXT_BYTES, "wire error");
  */
 void wire_header_seal(const struct wire_header *header, uint8_t out[WIRE_HEADER_BYTES]);
 
-/* The same, with the checksum of @payload, which will follow as it is; null with payload_bytes 0. */
-void wire_header_encode(const struct wire_header *header, const void *payload, uint8_t out[WIRE_HEADER_BYTES]);
+/* The same, with the checksum of @payload, which follows as it is; null with payload_bytes 0. */
+void wire_header_encode(const struct wire_header *header, const void *payload,
+			uint8_t out[WIRE_HEADER_BYTES]);
 
 /* Checks and converts. 0, -EBADMSG or -EPROTO with a sentence; *header is set on success only. */
-int wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES], struct wire_header *header, struct err *e);
+int wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES], struct wire_header *header,
+		       struct err *e);
 
 /* -EBADMSG when the payload is not what the header's checksum says. */
 int wire_payload_check(const struct wire_header *header, const void *payload, struct err *e);
