@@ -292,6 +292,63 @@ TEST(newest_point_stays)
 	world_exit(&w);
 }
 
+/* What a program sees that has had a point open since then: its overlay over base.raw. */
+static void check_held(struct world *w, unsigned int id, const int overlays[3], const int bases[3])
+{
+	for (unsigned int i = 0; i < 3; i++) {
+		uint64_t size = w->disks[i].size_bytes;
+		uint8_t *shows = calloc(1, size);
+
+		CHECK(pread(bases[i], shows, size, 0) == (ssize_t)size);
+		world_read_clusters(overlays[i], shows, size);
+		CHECK(!memcmp(shows, w->shows[id][i], size));
+		free(shows);
+	}
+}
+
+/* A point that is open stays what it is, whatever comes and is merged; when it is closed, merges go on. */
+TEST(open_point_stays)
+{
+	int overlays[3], bases[3];
+	struct store_pass *p;
+	struct store *store;
+	struct err e = { 0 };
+	char path[2 * PATH_MAX];
+	struct world w;
+
+	three_disks(&w, parent());
+	store = create(&w);
+	store_set_keep(store, 1);
+	pass(&w, store, 21, 1, 40, true);
+	pass(&w, store, 21, 2, 10, true);
+	for (unsigned int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/" WORLD_VM "/vd%c/000000000002.qcow2", w.root, 'a' + i);
+		overlays[i] = open(path, O_RDONLY | O_CLOEXEC);
+		snprintf(path, sizeof(path), "%s/" WORLD_VM "/vd%c/base.raw", w.root, 'a' + i);
+		bases[i] = open(path, O_RDONLY | O_CLOEXEC);
+		CHECK(overlays[i] >= 0 && bases[i] >= 0);
+	}
+	for (unsigned int id = 3; id <= 17; id++) {
+		pass(&w, store, 21, id, 10, true);
+		CHECK_EQ(store_maintain(store, -1, -1, &e), 1);
+		check_held(&w, 2, overlays, bases);
+	}
+	CHECK_EQ(world_check_points(&w), 16);
+	/* Then it is too much, and said so. */
+	CHECK_EQ(store_pass_begin(store, 18, STORE_PASS_DELTA, &p, &e), -EBUSY);
+	for (unsigned int i = 0; i < 3; i++) {
+		close(overlays[i]);
+		CHECK_EQ(store_maintain(store, -1, -1, &e), 1); /* one disk is enough */
+		close(bases[i]);
+	}
+	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
+	CHECK_EQ(world_check_points(&w), 1);
+	pass(&w, store, 21, 18, 10, true);
+	world_check_points_with_qemu(&w);
+	store_close(store);
+	world_exit(&w);
+}
+
 /* A merge that is stopped over and over, with passes in between, changes no point. */
 TEST(merge_in_pieces)
 {
@@ -567,5 +624,5 @@ TEST(file_too_large)
 }
 
 UNIT_MAIN(T(every_point_is_exact), T(whole_disk_of_zeros), T(initial_pass_goes_on), T(refusals),
-	  T(release_move_delete), T(open_cleans_up), T(newest_point_stays), T(merge_in_pieces),
+	  T(release_move_delete), T(open_cleans_up), T(newest_point_stays), T(open_point_stays), T(merge_in_pieces),
 	  T(damaged_manifest), T(impossible_manifest), T(file_system_full), T(file_too_large))

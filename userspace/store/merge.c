@@ -5,8 +5,10 @@
  * names. Documentation/store-format.rst goes through a power cut at each.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,6 +64,52 @@ static bool has_surplus(const struct store *store)
 	return false;
 }
 
+/* QEMU's locks are in these bytes of a file that it has open; other programs may set some as well. */
+#define LOCKED_FROM  100
+#define LOCKED_BYTES 200
+
+/* A write lease is granted to whom nobody else has the file open. It is given back at once. */
+static bool is_open_elsewhere(int fd)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = LOCKED_FROM,
+		.l_len = LOCKED_BYTES,
+	};
+
+	/* Who opens the file in between has this process told so by a signal: by one that is ignored. */
+	if (!fcntl(fd, F_SETSIG, SIGURG) && !fcntl(fd, F_SETLEASE, F_WRLCK)) {
+		fcntl(fd, F_SETLEASE, F_UNLCK);
+		return false;
+	}
+	if (errno == EAGAIN || errno == EBUSY)
+		return true;
+	/* No leases on this file system. */
+	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
+}
+
+/*
+ * Whether some program has a point open, and thereby base.raw. If that point has been merged
+ * already, one more merge would change what it shows; which point it is, is not known.
+ * Who opens one later finds none in the manifest that the merge about to begin could change.
+ * 1, 0 or negative.
+ */
+static int is_read(const struct store *store, struct err *e)
+{
+	bool read = false;
+
+	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !read; i++) {
+		int fd = base_open(store->disk_fds[i], NULL, e);
+
+		if (fd < 0)
+			return fd;
+		read = is_open_elsewhere(fd);
+		close(fd);
+	}
+	return read;
+}
+
 /* Step 1: the oldest pass is no longer a point, but still in the chain. */
 static int begin(struct store *store, struct err *e)
 {
@@ -107,10 +155,13 @@ static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd
 		}
 		if (ret)
 			break;
-		if (time_to_leave(share))
-			return 1;
+		if (time_to_leave(share)) {
+			ret = 1;
+			break;
+		}
 	}
-	if (!ret && fdatasync(base_fd))
+	/* Also when it is left early: an error is sure to be told to this descriptor only. */
+	if (ret >= 0 && fdatasync(base_fd))
 		ret = err_sys(e, -errno, "cannot make %s durable", STORE_BASE_NAME);
 	return ret;
 }
@@ -196,7 +247,10 @@ int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e)
 	while (!ret && (store->manifest.merging_pass || has_surplus(store))) {
 		if (time_to_leave(&share))
 			return 1;
-		ret = merge_oldest(store, &share, e);
+		if (!store->manifest.merging_pass)
+			ret = is_read(store, e);
+		if (!ret)
+			ret = merge_oldest(store, &share, e);
 	}
 	return ret;
 }

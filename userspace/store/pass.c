@@ -10,6 +10,7 @@
 #include "internal.h"
 
 #define DIRECT_BYTES 4096u /* what a direct write to base.raw is aligned to */
+#define FULL_CHAIN   16 /* times what is kept: from here no pass is taken until one is merged */
 
 struct pass_disk {
 	struct qcow2 overlay; /* delta */
@@ -84,6 +85,11 @@ static int check_begin(const struct store *store, uint64_t id, enum store_pass_k
 			       complete ? "replica %s has its initial pass already" :
 					  "replica %s has no complete initial pass yet",
 			       store->name);
+	if (store->manifest.pass_count >= FULL_CHAIN * store->keep)
+		return err_set(e, -EBUSY,
+			       "replica %s has %u passes that wait to be merged: close what has one "
+			       "of its points open (lsof %s/%s/*/base.raw), then the next pass goes through",
+			       store->name, store->manifest.pass_count, store->root, store->name);
 	return 0;
 }
 

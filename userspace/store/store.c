@@ -246,6 +246,10 @@ static int load(struct store *store, struct err *e)
 		ret = open_locked(store, store->name, e);
 	if (!ret)
 		ret = manifest_read(store->dir_fd, &store->manifest, e);
+	/* Who replaced it may have died, or failed, before its name was durable. */
+	if (!ret && fsync(store->dir_fd))
+		ret = err_sys(e, -errno, "cannot make the manifest of replica %s durable",
+			      store->name);
 	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !ret; i++) {
 		ret = open_disk(store, i, e);
 		if (!ret)

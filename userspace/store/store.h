@@ -173,12 +173,14 @@ void store_pass_abort(struct store_pass *pass);
  * of merged passes are gone. The newest point stays, however old, unless the
  * chain above it has grown to four times that number. To be called between
  * passes, after the acknowledgement: a merge copies as much as its pass held.
+ * No merge begins while another program has a point open; when the chain has grown to
+ * sixteen times that number, store_pass_begin() answers -EBUSY.
  *
  * @stop_fd: when readable, the merge is left at once (shutdown). @busy_fd: when
  * readable there is other work (the primary's next pass), so the merge is left
  * once it has had its share of STORE_MERGE_SHARE_MS, which is more while the chain is
  * twice as long as it should be. -1: none. The next call goes on from there, also
- * after a crash. 0: nothing is left to merge, 1: left early, or a negative errno.
+ * after a crash. 0: nothing is left to merge, 1: left early or not begun, or a negative errno.
  */
 int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e);
 
