@@ -119,6 +119,12 @@ TEST(promises)
 		CHECK(plan.pass > facts.last_pass && plan.pass > facts.replica.last_pass);
 		CHECK((plan.kind == WIRE_PASS_DELTA) ==
 		      (facts.replica.state == WIRE_STATE_COMPLETE));
+		/* A checkpoint that drops marks is one that an older copy of the replica lacks. */
+		if (!plan.full && plan.kind == WIRE_PASS_INITIAL &&
+		    facts.replica.state == WIRE_STATE_RECEIVING)
+			CHECK(plan.stays_bytes[0] == facts.replica.initial_durable[0]);
+		else if (plan.full || facts.replica.state == WIRE_STATE_NEW)
+			CHECK_EQ(plan.stays_bytes[0], 0);
 	}
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../userspace/primary/record.h"
 #include "../../userspace/primary/state.h"
 #include "unit.h"
 
@@ -255,6 +256,32 @@ TEST(failed_save_changes_nothing)
 	state_file_close(file);
 }
 
+/*
+ * A replica that lost a checkpoint must be found out again, if the full pass that makes up for it
+ * was not begun after all: only what is recorded tells it, since the map does not.
+ */
+TEST(checkpoints_outlive_the_attempt_at_a_full_pass)
+{
+	struct state state = sample(), after;
+	struct state_file *file;
+	struct err e = { 0 };
+
+	strcpy(state.vm, "web4");
+	state.initial_complete = true;
+	CHECK_EQ(state_file_create(dir, &state, &file, &e), 0);
+	CHECK_EQ(record_incomplete(file, &e), 0);
+	state_file_get(file, &after);
+	CHECK(!after.initial_complete);
+	CHECK_EQ(after.disks[0].checkpoint_bytes, 1 << 20);
+	CHECK_EQ(after.last_pass, 12);
+	CHECK_EQ(record_full(file, &e), 0);
+	state_file_get(file, &after);
+	CHECK_EQ(after.disks[0].checkpoint_bytes, 0);
+	CHECK_EQ(after.last_pass, 12);
+	CHECK_EQ(state_file_remove(file, &e), 0);
+	state_file_close(file);
+}
+
 static void count(const char *vm, void *arg)
 {
 	(*(int *)arg)++;
@@ -288,4 +315,5 @@ TEST(tear_down)
 UNIT_MAIN(T(set_up), T(round_trip), T(file_round_trip), T(bounds), T(every_truncation_is_refused),
 	  T(what_follows_is_refused), T(every_flipped_bit_is_survived),
 	  T(damaged_file_is_left_alone), T(file_of_another_vm_is_refused),
-	  T(failed_save_changes_nothing), T(list_takes_state_files_only), T(tear_down))
+	  T(failed_save_changes_nothing), T(checkpoints_outlive_the_attempt_at_a_full_pass),
+	  T(list_takes_state_files_only), T(tear_down))

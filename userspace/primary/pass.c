@@ -17,14 +17,16 @@
  *    offset is durable. It is recorded in the state first and dropped from the map
  *    second: dying in between leaves the marks, which costs copying. In the other
  *    order a replica that went back behind the checkpoint would not be
- *    noticed, because the record is what it is compared with.
+ *    noticed, because the record is what it is compared with. For the same reason a
+ *    checkpoint before what the replica had when the pass began drops nothing.
  * 5. durable: the same order. The pass's id is recorded, then the map is dropped.
  *    Dying before the record: the replica is ahead of us, the map came back,
  *    the next pass sends it again on top. Dying after the record: the same.
  * 6. the map is not the truth when a disk is untrusted, or when the replica has
  *    less than was acknowledged: plan.c then asks for a full pass or refuses.
  *    Before a full pass begins, the record says that the initial replication is not
- *    complete, so that it goes on after a crash instead of being forgotten.
+ *    complete, so that it goes on after a crash instead of being forgotten. The
+ *    checkpoints are forgotten after it has begun: then the map holds all, and only then.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -116,12 +118,24 @@ static int prepare(struct pass *p, struct err *e)
 	return rc;
 }
 
+/* A session is for the disks that it was opened with: other ones are for the replica to refuse. */
+static bool same_sizes(const struct pass *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < p->state.disk_count; i++) {
+		if (p->track.disks[i].size_bytes != p->state.disks[i].size_bytes)
+			return false;
+	}
+	return true;
+}
+
 static int connect_replica(struct pass *p, struct err *e)
 {
 	const struct pass_spec *spec = p->spec;
 	int rc;
 
-	if (peer_ready(spec->peer))
+	if (peer_ready(spec->peer) && same_sizes(p))
 		return 0;
 	rc = peer_connect(spec->peer, &p->state, spec->cancel_fd, e);
 	if (rc)
@@ -183,7 +197,7 @@ static int wait_sealed(struct pass *p, struct err *e)
 
 static int cut(struct pass *p, struct err *e)
 {
-	int rc = p->plan.full ? record_full(p->spec->file, e) : 0;
+	int rc = p->plan.full ? record_incomplete(p->spec->file, e) : 0;
 	uint32_t flags = 0;
 
 	if (rc)
@@ -205,7 +219,8 @@ static int cut(struct pass *p, struct err *e)
 	if (rc)
 		return err_set(e, rc, "cannot cut the disks of %s: %.200s", p->state.vm, cbt_error(p->cbt));
 	p->begun = true;
-	return wait_sealed(p, e);
+	rc = p->plan.full ? record_full(p->spec->file, e) : 0;
+	return rc ? rc : wait_sealed(p, e);
 }
 
 static int append_extent(uint64_t offset, uint64_t length, void *arg)
@@ -273,14 +288,17 @@ static void read_done(void *arg, unsigned int disk, uint64_t offset, uint64_t le
 static void checkpointed(void *arg, unsigned int disk, uint64_t offset)
 {
 	struct pass *p = arg;
+	uint64_t from = p->plan.stays_bytes[disk];
 	struct err why = { 0 };
 
+	if (offset <= from)
+		return;
 	if (record_checkpoint(p->spec->file, disk, offset, &why)) {
 		log_warn("%s: %s; an interruption will cost more copying", p->state.vm, why.text);
 		return;
 	}
-	cbt_pass_commit_range(p->cbt, p->track.group, p->info.id, p->track.disks[disk].id, 0,
-			      offset);
+	cbt_pass_commit_range(p->cbt, p->track.group, p->info.id, p->track.disks[disk].id, from,
+			      offset - from);
 }
 
 /*

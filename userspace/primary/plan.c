@@ -33,11 +33,20 @@ enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 {
 	const struct session_opened *replica = &facts->replica;
 	bool lost = replica_lost(facts);
+	unsigned int i;
 
 	plan->full = facts->untrusted || lost;
 	plan->kind = replica->state == WIRE_STATE_COMPLETE ? WIRE_PASS_DELTA : WIRE_PASS_INITIAL;
 	plan->pass =
 		(replica->last_pass > facts->last_pass ? replica->last_pass : facts->last_pass) + 1;
+	/*
+	 * A full pass drops marks from the start of a disk on all the same: it would never end
+	 * on a link that never lasts for as much as the replica has already.
+	 */
+	for (i = 0; i < facts->disk_count; i++)
+		plan->stays_bytes[i] = plan->full || replica->state == WIRE_STATE_NEW ?
+					       0 :
+					       replica->initial_durable[i];
 	if (!plan->full || facts->allow_full)
 		return PLAN_GO;
 	return lost ? PLAN_REPLICA_LOST : PLAN_TRACKING_INTERRUPTED;

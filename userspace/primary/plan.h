@@ -33,6 +33,12 @@ struct plan {
 	enum wire_pass_kind kind;
 	bool full;			/* every chunk, not only what the kernel's map holds */
 	uint64_t pass;			/* id */
+	/*
+	 * What an initial pass sends of a disk before this stays owed until the whole
+	 * pass is durable, whatever was checkpointed: the replica was durable up to here before,
+	 * so one that goes back to where it was could not be told from one that did not.
+	 */
+	uint64_t stays_bytes[WIRE_MAX_DISKS];
 };
 
 enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan);

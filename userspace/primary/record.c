@@ -15,12 +15,15 @@ static void clear_checkpoints(struct state *state)
 		state->disks[i].checkpoint_bytes = 0;
 }
 
+int record_incomplete(struct state_file *file, struct err *e)
+{
+	state_file_begin(file)->initial_complete = false;
+	return state_file_end(file, e);
+}
+
 int record_full(struct state_file *file, struct err *e)
 {
-	struct state *state = state_file_begin(file);
-
-	state->initial_complete = false;
-	clear_checkpoints(state);
+	clear_checkpoints(state_file_begin(file));
 	return state_file_end(file, e);
 }
 

@@ -11,7 +11,13 @@
 /* From the next frame on the replica may have a directory for the relationship. */
 int record_opened(struct state_file *file, struct err *e);
 
-/* A full pass is about to begin: what was complete is not, and no checkpoint counts. */
+/*
+ * A full pass is about to begin: what was complete is not. The checkpoints stay: until the
+ * map is full, they are what tells that the replica has lost them.
+ */
+int record_incomplete(struct state_file *file, struct err *e);
+
+/* The map of the pass is full: no checkpoint of before counts. */
 int record_full(struct state_file *file, struct err *e);
 
 /* All of @disk before @offset is durable on the replica. */

@@ -83,6 +83,7 @@ static int add_disk(struct cbt *cbt, const struct state *state, unsigned int i, 
 int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struct track *track,
 		 struct err *e)
 {
+	const uint32_t gone = CBT_UNTRUSTED_REMOVED | CBT_UNTRUSTED_RESIZED;
 	uint64_t found = 0;
 	unsigned int i;
 	int rc = look_up(cbt, state, track, &found, e);
@@ -96,7 +97,7 @@ int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struc
 	for (i = 0; !rc && i < state->disk_count; i++) {
 		bool there = found & UINT64_C(1) << i;
 
-		if (there && replace && (track->disks[i].untrusted & CBT_UNTRUSTED_REMOVED)) {
+		if (there && replace && (track->disks[i].untrusted & gone)) {
 			cbt_disk_del(cbt, track->group, track->disks[i].id);
 			there = false;
 		}

@@ -21,7 +21,8 @@ int track_get(struct cbt *cbt, const struct state *state, struct track *track, s
 
 /*
  * The same, but makes what is missing; a disk just added is untrusted. With
- * @replace a disk whose device went away is added again from its path.
+ * @replace a disk whose device went away or has another size now, which the kernel does
+ * not pass over any more, is added again from its path.
  */
 int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struct track *track,
 		 struct err *e);
