@@ -278,6 +278,7 @@ static void on_failure(struct relationship *r, struct job *job)
 static void on_pass_end(struct job *job)
 {
 	struct relationship *r = job->relationship;
+	const struct work_replicate *work = job->arg;
 
 	r->job = NULL;
 	r->looked_us = 0;
@@ -289,7 +290,7 @@ static void on_pass_end(struct job *job)
 		r->due_us = service_now_us() + r->state.interval_s * UINT64_C(1000000);
 	} else if (job->cancel != JOB_GO_ON) {
 		r->due_us = service_now_us();
-	} else if (job->rc == -EAGAIN) {
+	} else if (work->no_point) {
 		on_no_point(r, job);
 	} else {
 		on_failure(r, job);

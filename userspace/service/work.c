@@ -122,6 +122,7 @@ int work_replicate(struct job *job, struct err *e)
 		}
 	}
 	state_file_get(work->file, &state);
+	work->no_point = true;
 	return no_point(&state, e);
 }
 

@@ -25,9 +25,10 @@ struct work_replicate {
 	struct state_file *file;
 	struct peer *peer;
 	bool allow_full;
+	bool no_point;			/* of a failure: all passes are durable, but none was whole */
 };
 
-/* Passes until one is a point. -EAGAIN: all are durable, but none was whole. */
+/* Passes until one is a point. */
 int work_replicate(struct job *job, struct err *e);
 
 /* Argument of work_remove(). */
