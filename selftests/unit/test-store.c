@@ -306,7 +306,7 @@ static void check_held(struct world *w, unsigned int id, const int overlays[3], 
 	}
 }
 
-/* A point that is open stays what it is, whatever comes and is merged; when it is closed, merges go on. */
+/* A point that is open stays what it is, whatever comes; when it is closed, merges go on. */
 TEST(open_point_stays)
 {
 	int overlays[3], bases[3];
@@ -624,5 +624,6 @@ TEST(file_too_large)
 }
 
 UNIT_MAIN(T(every_point_is_exact), T(whole_disk_of_zeros), T(initial_pass_goes_on), T(refusals),
-	  T(release_move_delete), T(open_cleans_up), T(newest_point_stays), T(open_point_stays), T(merge_in_pieces),
-	  T(damaged_manifest), T(impossible_manifest), T(file_system_full), T(file_too_large))
+	  T(release_move_delete), T(open_cleans_up), T(newest_point_stays), T(open_point_stays),
+	  T(merge_in_pieces), T(damaged_manifest), T(impossible_manifest), T(file_system_full),
+	  T(file_too_large))

@@ -64,7 +64,7 @@ static bool has_surplus(const struct store *store)
 	return false;
 }
 
-/* QEMU's locks are in these bytes of a file that it has open; other programs may set some as well. */
+/* QEMU's locks are in these bytes of a file that it has open. */
 #define LOCKED_FROM  100
 #define LOCKED_BYTES 200
 
