@@ -128,7 +128,7 @@ $(BUILD)/unit/%: $(BUILD)/selftests/unit/%.o $(BUILD)/libparts.a
 
 # The main job, for real and in view.
 demo: all
-	@tools/install-deps guest test
+	@tools/install-deps guest demo
 	@tools/demo
 
 # Static checks: one runner, whose last line is "lint: N passed, N failed".

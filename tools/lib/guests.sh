@@ -27,6 +27,7 @@ guests_start() {
 	local name=$1
 	shift
 	mkdir "$guests_dir/$name"
+	# shellcheck disable=SC2154 # set by who sources this
 	"$root/tools/guest" --link "$guests_link" --name "$name" --share "$guests_dir" "$@" -- \
 		"$root/tools/lib/guest-shell" "$guests_dir/$name" >"$guests_dir/$name/log" 2>&1 </dev/null &
 	guests_pids[$name]=$!
