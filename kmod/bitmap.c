@@ -65,7 +65,8 @@ void cbt_bitmap_set(struct cbt_bitmap *map, u64 first, u64 count)
 	for (bit += whole * BITS_PER_LONG; bit < end; bit++)
 		cbt_bitmap_set_in(map->bits, bit);
 
-	for (bit = first >> CBT_BITMAP_BLOCK_SHIFT; bit <= (end - 1) >> CBT_BITMAP_BLOCK_SHIFT; bit++)
+	for (bit = first >> CBT_BITMAP_BLOCK_SHIFT; bit <= (end - 1) >> CBT_BITMAP_BLOCK_SHIFT;
+	     bit++)
 		cbt_bitmap_set_in(map->summary, bit);
 }
 
@@ -206,7 +207,8 @@ static unsigned long range_mask(u64 word, u64 first, u64 end)
 	return mask;
 }
 
-u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first, u64 end)
+u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first,
+			   u64 end)
 {
 	u64 word, count = 0;
 	unsigned long bits;

@@ -70,7 +70,8 @@ static inline bool cbt_bitmap_test(const struct cbt_bitmap *map, u64 bit)
  * How many bits from @first to @end (exclusive) are set in @map and clear in @not, which
  * may be null. Looks at this range only; any context.
  */
-u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first, u64 end);
+u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first,
+			   u64 end);
 
 /*
  * Finds the first run of set bits at or behind @from; returns false when there is

@@ -128,7 +128,8 @@ static int make_maps(struct cbt_disk *disk, u32 chunk_bytes, const char **why)
 
 	if (!chunk_bytes)
 		chunk_bytes = default_chunk_bytes(cbt_disk_size_bytes(disk));
-	if (!is_power_of_2(chunk_bytes) || chunk_bytes < MIN_CHUNK_BYTES || chunk_bytes > MAX_CHUNK_BYTES) {
+	if (!is_power_of_2(chunk_bytes) || chunk_bytes < MIN_CHUNK_BYTES ||
+	    chunk_bytes > MAX_CHUNK_BYTES) {
 		*why = "the chunk size must be a power of two from 4096 to 1048576";
 		return -EINVAL;
 	}
@@ -205,11 +206,11 @@ void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sec
 		cbt_bitmap_set_one(&disk->map[slot], from);
 	else
 		cbt_bitmap_set(&disk->map[slot], from, last - from + 1);
-	/* Marks before whatever the caller looks at next, also those set without a locked operation. */
-	if (unlikely(from != last))
-		smp_mb();
-	else
+	/* The marks before whatever the caller looks at next... */
+	if (likely(from == last))
 		smp_mb__after_atomic();
+	else	/* ...also those that were set without a locked operation */
+		smp_mb();
 	this_cpu_inc(disk->stats->writes);
 	this_cpu_add(disk->stats->bytes, (end - first) << SECTOR_SHIFT);
 }

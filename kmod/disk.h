@@ -28,7 +28,8 @@ struct cbt_disk {
 	struct list_head entry;		/* cbt_group.disks; group lock */
 	struct hlist_node tap_entry;	/* tap.c */
 	struct cbt_group *group;	/* outlives the disk */
-	u64 serial;			/* of all disks since the module was loaded, for comparison */
+	/* of all disks since the module was loaded, for comparison */
+	u64 serial;
 	struct gendisk *gd;
 	struct module *owner;		/* of gd's driver */
 	u64 diskseq;			/* of gd when it was added: changes with the medium */

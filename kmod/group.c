@@ -197,7 +197,8 @@ struct cbt_disk *cbt_group_disk(struct cbt_group *group, u32 id)
 
 u64 cbt_group_memory(struct cbt_group *group)
 {
-	u64 sum = sizeof(*group) + 2 * num_possible_cpus() * sizeof(long) + atomic64_read(&group->kept_bytes);
+	u64 sum = sizeof(*group) + 2 * num_possible_cpus() * sizeof(long) +
+		  atomic64_read(&group->kept_bytes);
 	struct cbt_disk *disk;
 
 	lockdep_assert_held(&group->lock);

@@ -71,13 +71,13 @@ static int fill_disk(struct sk_buff *skb, struct cbt_disk *disk)
 	cbt_disk_check(disk);
 	cbt_disk_sum_stats(disk, &stats);
 	cbt_pass_count_disk(disk->group, disk, &counts);
-	if (fill_disk_head(skb, disk) ||
-	    nla_put_u32(skb, CBT_A_DISK_MAJOR, MAJOR(disk->dev)) ||
+	if (fill_disk_head(skb, disk) || nla_put_u32(skb, CBT_A_DISK_MAJOR, MAJOR(disk->dev)) ||
 	    nla_put_u32(skb, CBT_A_DISK_MINOR, MINOR(disk->dev)) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_SIZE, cbt_disk_size_bytes(disk), CBT_A_DISK_PAD) ||
 	    nla_put_u32(skb, CBT_A_DISK_CHUNK, 1U << (disk->chunk_shift + SECTOR_SHIFT)) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_DIRTY,
-			      cbt_bitmap_count(cbt_pass_live_map(disk->group, disk)), CBT_A_DISK_PAD) ||
+			      cbt_bitmap_count(cbt_pass_live_map(disk->group, disk)),
+			      CBT_A_DISK_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_PASS_CHUNKS, counts.chunks, CBT_A_DISK_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_OVERWRITTEN, counts.overwritten, CBT_A_DISK_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_WRITES, stats.writes, CBT_A_DISK_PAD) ||
@@ -158,7 +158,8 @@ static void unlock_group(struct cbt_group *group)
 }
 
 /* Locks the group of a command on a pass and checks that the pass is the sender's. */
-static struct cbt_group *lock_pass(struct genl_info *info, struct nlattr *group_id, struct nlattr *pass_id,
+static struct cbt_group *lock_pass(struct genl_info *info, struct nlattr *group_id,
+				   struct nlattr *pass_id,
 				   int (*find)(struct cbt_group *, u32, u32, const char **))
 {
 	struct cbt_group *group;
@@ -177,7 +178,8 @@ static struct cbt_group *lock_pass(struct genl_info *info, struct nlattr *group_
 	return ERR_PTR(refuse(info, err, why));
 }
 
-static struct cbt_disk *find_disk(struct genl_info *info, struct cbt_group *group, struct nlattr *id)
+static struct cbt_disk *find_disk(struct genl_info *info, struct cbt_group *group,
+				  struct nlattr *id)
 {
 	struct cbt_disk *disk = cbt_group_disk(group, nla_get_u32(id));
 
@@ -268,8 +270,8 @@ int blkcbt_nl_group_get_doit(struct sk_buff *skb, struct genl_info *info)
 /* One object of a dump; 1 when the message is full. */
 static int dump_group(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_group *group)
 {
-	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family, NLM_F_MULTI,
-				 CBT_CMD_GROUP_GET);
+	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
+				 NLM_F_MULTI, CBT_CMD_GROUP_GET);
 
 	if (!head)
 		return 1;
@@ -312,7 +314,8 @@ static int check_room(struct cbt_group *group, struct cbt_disk *disk, const char
 		return -ENOSPC;
 	}
 	list_for_each_entry(other, &group->disks, entry) {
-		if (other->gd == disk->gd && other->first == disk->first && other->end == disk->end) {
+		if (other->gd == disk->gd && other->first == disk->first &&
+		    other->end == disk->end) {
 			*why = "the group has this device already";
 			return -EEXIST;
 		}
@@ -419,8 +422,8 @@ int blkcbt_nl_disk_get_doit(struct sk_buff *skb, struct genl_info *info)
 
 static int dump_disk(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_disk *disk)
 {
-	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family, NLM_F_MULTI,
-				 CBT_CMD_DISK_GET);
+	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
+				 NLM_F_MULTI, CBT_CMD_DISK_GET);
 
 	if (!head)
 		return 1;
@@ -498,7 +501,8 @@ int blkcbt_nl_pass_get_doit(struct sk_buff *skb, struct genl_info *info)
 	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
 	if (!reply)
 		return -ENOMEM;
-	group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID], cbt_pass_find);
+	group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
+			  cbt_pass_find);
 	if (IS_ERR(group)) {
 		nlmsg_free(reply);
 		return PTR_ERR(group);
@@ -522,7 +526,8 @@ static int do_range(struct genl_info *info,
 
 	if (!disk_id || !offset || !length)
 		return missing(info);
-	group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID], cbt_pass_find_sealed);
+	group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
+			  cbt_pass_find_sealed);
 	if (IS_ERR(group))
 		return PTR_ERR(group);
 	disk = find_disk(info, group, disk_id);
@@ -549,8 +554,8 @@ int blkcbt_nl_pass_commit_range_doit(struct sk_buff *skb, struct genl_info *info
 
 int blkcbt_nl_pass_commit_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct cbt_group *group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
-					    cbt_pass_find_sealed);
+	struct cbt_group *group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP],
+					    info->attrs[CBT_A_PASS_ID], cbt_pass_find_sealed);
 
 	if (IS_ERR(group))
 		return PTR_ERR(group);
@@ -561,8 +566,8 @@ int blkcbt_nl_pass_commit_doit(struct sk_buff *skb, struct genl_info *info)
 
 int blkcbt_nl_pass_give_up_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct cbt_group *group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
-					    cbt_pass_find);
+	struct cbt_group *group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP],
+					    info->attrs[CBT_A_PASS_ID], cbt_pass_find);
 
 	if (IS_ERR(group))
 		return PTR_ERR(group);
@@ -601,8 +606,10 @@ static int fill_map(struct sk_buff *skb, struct cbt_group *group, struct cbt_dis
 		return -EMSGSIZE;
 	while (cbt_bitmap_next_run(map, from, &first, &count)) {
 		end = min(size, (first + count) << shift);
-		if (skb_tailroom(skb) < 128 || fill_extent(skb, first << shift, end - (first << shift)))
-			return nla_put_u64_64bit(skb, CBT_A_MAP_NEXT, first << shift, CBT_A_MAP_PAD);
+		if (skb_tailroom(skb) < 128 ||
+		    fill_extent(skb, first << shift, end - (first << shift)))
+			return nla_put_u64_64bit(skb, CBT_A_MAP_NEXT, first << shift,
+						 CBT_A_MAP_PAD);
 		from = first + count;
 		cond_resched();
 	}
@@ -611,7 +618,8 @@ static int fill_map(struct sk_buff *skb, struct cbt_group *group, struct cbt_dis
 
 int blkcbt_nl_map_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct nlattr *disk_id = info->attrs[CBT_A_MAP_DISK], *offset = info->attrs[CBT_A_MAP_OFFSET];
+	struct nlattr *disk_id = info->attrs[CBT_A_MAP_DISK],
+		      *offset = info->attrs[CBT_A_MAP_OFFSET];
 	u64 from = offset ? nla_get_u64(offset) : 0;
 	struct cbt_group *group;
 	struct cbt_disk *disk;
@@ -624,7 +632,8 @@ int blkcbt_nl_map_get_doit(struct sk_buff *skb, struct genl_info *info)
 	reply = reply_new(info, MAP_REPLY_BYTES, &head);
 	if (!reply)
 		return -ENOMEM;
-	group = lock_pass(info, info->attrs[CBT_A_MAP_GROUP], info->attrs[CBT_A_MAP_PASS], cbt_pass_find_sealed);
+	group = lock_pass(info, info->attrs[CBT_A_MAP_GROUP], info->attrs[CBT_A_MAP_PASS],
+			  cbt_pass_find_sealed);
 	if (IS_ERR(group)) {
 		nlmsg_free(reply);
 		return PTR_ERR(group);
@@ -687,7 +696,8 @@ static int socket_released(struct notifier_block *nb, unsigned long state, void 
 	const char *why;
 	u32 next = 0;
 
-	if (state != NETLINK_URELEASE || notify->protocol != NETLINK_GENERIC || notify->net != &init_net)
+	if (state != NETLINK_URELEASE || notify->protocol != NETLINK_GENERIC ||
+	    notify->net != &init_net)
 		return NOTIFY_DONE;
 	while ((group = cbt_group_get_next(next))) {
 		next = group->id + 1;

@@ -256,6 +256,7 @@ static void trust_disks(struct cbt_group *group)
 
 	list_for_each_entry(disk, &group->disks, entry)
 		cbt_disk_trust(disk);
+	/* The trust before the cut. */
 	smp_mb();
 }
 
@@ -415,7 +416,8 @@ void cbt_pass_cancel(struct cbt_group *group)
 	group->pass.state = CBT_PASS_NONE;
 }
 
-void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk, struct cbt_pass_counts *counts)
+void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk,
+			 struct cbt_pass_counts *counts)
 {
 	struct cbt_bitmap *map;
 

@@ -59,7 +59,8 @@ struct cbt_pass_counts {
 	u64 overwritten;	/* of these, in the epoch under way, too, and not preserved */
 };
 
-void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk, struct cbt_pass_counts *counts);
+void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk,
+			 struct cbt_pass_counts *counts);
 /* Must what was read so far be taken for newer than the cut? */
 bool cbt_pass_fuzzy(struct cbt_group *group, const struct cbt_pass_counts *counts);
 void cbt_pass_count(struct cbt_group *group, struct cbt_pass_counts *counts);

@@ -95,7 +95,7 @@ static void put_kept(struct cbt_preserve *preserve, struct kept *kept)
 	call_rcu(&kept->rcu, free_kept_rcu);
 }
 
-/* With a reference for the caller, charged to the group; null when over the budget or without memory. */
+/* With a reference for the caller, charged to the group; null: over the budget, or no memory. */
 static struct kept *alloc_kept(struct cbt_preserve *preserve)
 {
 	unsigned int nr = max(1, 1 << (preserve->chunk_shift + SECTOR_SHIFT) >> PAGE_SHIFT), i;
@@ -212,8 +212,8 @@ void cbt_preserve_sealed(struct cbt_preserve *preserve)
 
 void cbt_preserve_fail(struct cbt_preserve *preserve)
 {
-	/* Torn first: whoever goes on because it is off has been told of. */
 	WRITE_ONCE(preserve->torn, true);
+	/* Torn first: whoever goes on because it is off has been told of. */
 	smp_store_release(&preserve->off, true);
 	unpark(preserve);
 }
@@ -244,19 +244,21 @@ void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end)
 /* --- holding ------------------------------------------------------------- */
 
 /* How many chunks of the range are in the pass and still to be read. */
-static u64 wanted(const struct cbt_preserve *preserve, const struct cbt_disk *disk, u64 first, u64 end)
+static u64 wanted(const struct cbt_preserve *preserve, const struct cbt_disk *disk, u64 first,
+		  u64 end)
 {
 	return cbt_bitmap_count_range(&disk->map[preserve->slot], &disk->released, first, end);
 }
 
-bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
-		       u64 first, u64 end)
+bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk,
+		       const struct cbt_epoch *epoch, u64 first, u64 end)
 {
+	/* Pairs with cbt_preserve_fail(). */
 	if (smp_load_acquire(&preserve->off))
 		return false;
 	if (epoch->slot != preserve->slot)
 		return wanted(preserve, disk, first, end);
-	/* A write of the pass itself. Has one of after the cut passed it by before it had marked? */
+	/* A write of the pass itself: has a new one passed it by before it had marked? */
 	if (READ_ONCE(disk->group->epochs.live) != epoch &&
 	    cbt_bitmap_count_range(&disk->map[!preserve->slot], NULL, first, end))
 		WRITE_ONCE(preserve->torn, true);
@@ -339,9 +341,10 @@ struct batch {
 static int read_batch(struct cbt_preserve *preserve, const struct batch *batch)
 {
 	sector_t sector = batch->first << preserve->chunk_shift;
-	u64 left = min_t(u64, (u64)batch->count << preserve->chunk_shift, preserve->sectors - sector) << SECTOR_SHIFT;
-	struct bio *bio = bio_alloc_bioset(preserve->origin, batch->pages, REQ_OP_READ | REQ_SYNC, GFP_NOIO,
-					   &keep_bios);
+	u64 left = min_t(u64, (u64)batch->count << preserve->chunk_shift,
+			 preserve->sectors - sector) << SECTOR_SHIFT;
+	struct bio *bio = bio_alloc_bioset(preserve->origin, batch->pages, REQ_OP_READ | REQ_SYNC,
+					   GFP_NOIO, &keep_bios);
 	unsigned int i, page, len;
 	int err;
 
@@ -403,6 +406,7 @@ static void keep_chunk(struct cbt_preserve *preserve, struct batch *batch, u64 c
 	}
 	/* Whoever reads this one may be waiting for one of ours. */
 	fill(preserve, batch);
+	/* Its contents are there when its state says so; pairs with fill(). */
 	wait_event(kept->ready, smp_load_acquire(&kept->state) != KEPT_READING);
 	put_kept(preserve, kept);
 }
@@ -422,7 +426,8 @@ static bool too_much(struct cbt_preserve *preserve, u64 first, u64 end)
 
 static void keep_all(struct cbt_preserve *preserve, const struct held *held)
 {
-	u64 chunk = held->first >> preserve->chunk_shift, last = (held->end - 1) >> preserve->chunk_shift;
+	u64 chunk = held->first >> preserve->chunk_shift,
+	    last = (held->end - 1) >> preserve->chunk_shift;
 	struct batch *batch;
 
 	batch = too_much(preserve, chunk, last + 1) ? NULL : kzalloc(sizeof(*batch), GFP_KEEP);
@@ -487,7 +492,8 @@ static void copy_kept(char *to, const struct kept *kept, unsigned int offset, un
 
 	for (; len; len -= step, to += step, offset += step) {
 		step = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(offset));
-		memcpy_from_page(to, kept->pages[offset >> PAGE_SHIFT], offset_in_page(offset), step);
+		memcpy_from_page(to, kept->pages[offset >> PAGE_SHIFT], offset_in_page(offset),
+				 step);
 	}
 }
 
@@ -503,6 +509,7 @@ static void patch_segment(struct cbt_preserve *preserve, struct bio_vec *bv, sec
 		offset = at & (chunk_bytes - 1);
 		step = min_t(unsigned int, bv->bv_len - done, chunk_bytes - offset);
 		kept = xa_load(&preserve->kept, at >> (preserve->chunk_shift + SECTOR_SHIFT));
+		/* Pairs with fill(): the contents were there before the state. */
 		if (kept && smp_load_acquire(&kept->state) == KEPT_READY)
 			copy_kept(to + done, kept, offset, step);
 	}

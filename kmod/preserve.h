@@ -75,15 +75,16 @@ void cbt_preserve_end(struct cbt_preserve *preserve);
 void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end);
 
 /* The rest of cbt_preserve_must_hold(). */
-bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk, const struct cbt_epoch *epoch,
-		       u64 first, u64 end);
+bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk,
+		       const struct cbt_epoch *epoch, u64 first, u64 end);
 
 /*
  * A write of @epoch just marked sectors @first to @end of @disk, preemption is off.
  * True: it has to go to cbt_preserve_hold() before it may go on.
  */
 static inline bool cbt_preserve_must_hold(struct cbt_preserve *preserve, struct cbt_disk *disk,
-					  const struct cbt_epoch *epoch, sector_t first, sector_t end)
+					  const struct cbt_epoch *epoch, sector_t first,
+					  sector_t end)
 {
 	u64 from = (first - disk->first) >> disk->chunk_shift;
 	u64 last = (end - 1 - disk->first) >> disk->chunk_shift;

@@ -29,7 +29,8 @@ static bool reaches(const struct cbt_disk *disk, const struct block_device *bdev
 }
 
 /* @may_wait: it can be re-targeted from here to wait for what has to be kept. */
-static void note_write(struct cbt_disk *disk, struct bio *bio, struct block_device *bdev, bool may_wait)
+static void note_write(struct cbt_disk *disk, struct bio *bio, struct block_device *bdev,
+		       bool may_wait)
 {
 	sector_t first = max(bio->bi_iter.bi_sector, disk->first);
 	sector_t end = min(bio_end_sector(bio), disk->end);
@@ -58,7 +59,8 @@ static void note_write(struct cbt_disk *disk, struct bio *bio, struct block_devi
 	}
 	/* What cannot wait for the past goes on without it. */
 	if (unlikely(preserve) &&
-	    (!may_wait || !cbt_write_hold(bio, bdev, preserve, first - disk->first, end - disk->first)))
+	    (!may_wait ||
+	     !cbt_write_hold(bio, bdev, preserve, first - disk->first, end - disk->first)))
 		cbt_preserve_fail(preserve);
 }
 

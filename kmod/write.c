@@ -92,6 +92,7 @@ struct chain_list {
 struct chain_lists {
 	struct chain_list at[3];	/* task, softirq, hardirq */
 };
+
 static DEFINE_PER_CPU(struct chain_lists, chains);
 
 static unsigned int context_level(void)

@@ -158,8 +158,8 @@ TEST_F(distrust, loop_bound_to_another_file)
 /* --- commands that carry no bio ------------------------------------------------------- */
 
 /* A SCSI command; @data of @length bytes goes to the disk, or comes from it. Returns its status. */
-static int scsi_command(const char *path, const uint8_t *cdb, uint8_t cdb_bytes, int direction, void *data,
-			uint32_t length)
+static int scsi_command(const char *path, const uint8_t *cdb, uint8_t cdb_bytes, int direction,
+			void *data, uint32_t length)
 {
 	uint8_t sense[32];
 	struct sg_io_hdr hdr = {
@@ -217,7 +217,9 @@ TEST_F(passthrough, read_command_is_harmless)
 /* WRITE SAME (16) with NDOB: zeroes a block, and carries no data that would show it. */
 TEST_F(passthrough, write_command_without_data)
 {
-	static const uint8_t write_same[] = { 0x93, 0x01, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0 };
+	static const uint8_t write_same[] = {
+		0x93, 0x01, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0
+	};
 	char before[512] = "something", after[512];
 
 	EXPECT_EQ(0, rig_write(self->path, CHUNK, CHUNK));
@@ -252,7 +254,8 @@ TEST_F(distrust, write_in_flight_when_the_disk_was_added)
 	/* The full pass may have read before the write landed, so trust must end with it. */
 	ASSERT_FALSE(rig_write_done(write));
 	EXPECT_EQ(0, rig_write_end(write));
-	EXPECT_EQ(CBT_UNTRUSTED_UNKNOWN_WRITE, rig_wait_untrusted(rig, 0, CBT_UNTRUSTED_UNKNOWN_WRITE));
+	EXPECT_EQ(CBT_UNTRUSTED_UNKNOWN_WRITE,
+		  rig_wait_untrusted(rig, 0, CBT_UNTRUSTED_UNKNOWN_WRITE));
 	EXPECT_STREQ("untrusted", rig_marked(rig, 0));
 	rig_trust(rig);
 	EXPECT_STREQ("", rig_marked(rig, 0));

@@ -30,7 +30,8 @@ static pid_t start_writer(const char *path, unsigned int seed)
 	fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
 	if (fd < 0 || posix_memalign(&data, CHUNK, 4 * CHUNK))
 		_exit(1);
-	while (pwrite(fd, data, CHUNK << rand_r(&seed) % 3, rand_r(&seed) % (blocks - 4) * CHUNK) > 0)
+	while (pwrite(fd, data, CHUNK << rand_r(&seed) % 3, rand_r(&seed) % (blocks - 4) * CHUNK) >
+	       0)
 		;
 	_exit(1);
 }
@@ -41,7 +42,8 @@ static bool end_writer(pid_t pid)
 	int status;
 
 	kill(pid, SIGKILL);
-	return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
+	       WTERMSIG(status) == SIGKILL;
 }
 
 FIXTURE(load) {
@@ -78,11 +80,13 @@ TEST_F(load, groups_come_and_go)
 	for (unsigned int i = 0; i < TIMES; i++) {
 		open_and_track(&rig, self->paths);
 		if (i % 4)
-			ASSERT_EQ(0, cbt_pass_begin(rig.cbt, rig.group, CBT_PASS_F_FULL, &rig.pass));
+			ASSERT_EQ(0,
+				  cbt_pass_begin(rig.cbt, rig.group, CBT_PASS_F_FULL, &rig.pass));
 		if (i % 4 == 2)
 			rig_give_up(&rig);
 		if (i % 4 == 3) {
-			ASSERT_EQ(0, cbt_pass_wait_sealed(rig.cbt, rig.group, rig.pass.id, 10000, &rig.pass));
+			ASSERT_EQ(0, cbt_pass_wait_sealed(rig.cbt, rig.group, rig.pass.id, 10000,
+							  &rig.pass));
 			rig_commit(&rig);
 		}
 		rig_close(&rig);
@@ -256,7 +260,8 @@ TEST(many_disks)
 	for (unsigned int i = 1; i <= 64; i++) {
 		part = rig_partition(disk, i, i * RIG_MIB, RIG_MIB);
 		EXPECT_EQ(0, cbt_disk_add(rig.cbt, rig.group, part, CHUNK, &info));
-		EXPECT_EQ(i < 64 ? -EEXIST : -ENOSPC, cbt_disk_add(rig.cbt, rig.group, part, CHUNK, &info));
+		EXPECT_EQ(i < 64 ? -EEXIST : -ENOSPC,
+			  cbt_disk_add(rig.cbt, rig.group, part, CHUNK, &info));
 	}
 	EXPECT_EQ(-ENOSPC, cbt_disk_add(rig.cbt, rig.group, disk, CHUNK, &info));
 	EXPECT_EQ(0, cbt_disk_list(rig.cbt, rig.group, count_disk, &listed));

@@ -300,7 +300,8 @@ TEST_F(chunk, last_is_partial)
 	ASSERT_EQ(0, rig_cut(rig, 0));
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)size / variant->bytes);
 	EXPECT_STREQ(text, rig_map(rig, 0));
-	EXPECT_EQ(0, cbt_map_get(rig->cbt, rig->group, rig->pass.id, rig->disks[0], take_last, &end));
+	EXPECT_EQ(0,
+		  cbt_map_get(rig->cbt, rig->group, rig->pass.id, rig->disks[0], take_last, &end));
 	EXPECT_EQ(size, end);
 	rig_commit(rig);
 }

@@ -70,7 +70,8 @@ static struct nl_msg *message(int family, int cmd, int flags)
 {
 	struct nl_msg *msg = nlmsg_alloc_size(MESSAGE_BYTES);
 
-	genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, NLM_F_REQUEST | NLM_F_ACK | flags, cmd, 1);
+	genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, NLM_F_REQUEST | NLM_F_ACK | flags,
+		    cmd, 1);
 	return msg;
 }
 
@@ -96,7 +97,8 @@ static int answer(int fd, char *sentence, size_t room)
 	skip = sizeof(*err) + (err->error && !(hdr->nlmsg_flags & NLM_F_CAPPED) ?
 			       NLMSG_ALIGN(err->msg.nlmsg_len) - NLMSG_HDRLEN : 0);
 	if (hdr->nlmsg_flags & NLM_F_ACK_TLVS) {
-		text = nla_find((void *)((char *)err + skip), hdr->nlmsg_len - NLMSG_HDRLEN - skip, NLMSGERR_ATTR_MSG);
+		text = nla_find((void *)((char *)err + skip), hdr->nlmsg_len - NLMSG_HDRLEN - skip,
+				NLMSGERR_ATTR_MSG);
 		if (text)
 			snprintf(sentence, room, "%.*s", nla_len(text), (char *)nla_data(text));
 	}
@@ -284,18 +286,27 @@ static void put_range(struct nl_msg *msg, struct rig *rig, uint64_t offset, uint
 TEST_F(nl, ranges)
 {
 	static const uint64_t bad[][2] = {
-		{ 0, 0 }, { 0, 64 * RIG_MIB + 1 }, { 64 * RIG_MIB, 1 }, { 64 * RIG_MIB - 1, 2 },
-		{ ~0ULL, 1 }, { 1, ~0ULL }, { 1ULL << 63, 1ULL << 63 }, { CHUNK, ~0ULL - CHUNK + 1 },
+		{ 0, 0 },
+		{ 0, 64 * RIG_MIB + 1 },
+		{ 64 * RIG_MIB, 1 },
+		{ 64 * RIG_MIB - 1, 2 },
+		{ ~0ULL, 1 },
+		{ 1, ~0ULL },
+		{ 1ULL << 63, 1ULL << 63 },
+		{ CHUNK, ~0ULL - CHUNK + 1 },
 	};
 	struct rig *rig = &self->rig;
 
 	EXPECT_EQ(0, rig_write(self->path, 0, CHUNK));
 	ASSERT_EQ(0, rig_cut(rig, 0));
-	/* A socket that the pass does not belong to cannot come so far, so these go by the library. */
+	/*
+	 * A socket that the pass does not belong to cannot come so far, so these go by the library.
+	 */
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
-		EXPECT_EQ(-ERANGE, cbt_pass_release(rig->cbt, rig->group, rig->pass.id, rig->disks[0], bad[i][0], bad[i][1]));
-		EXPECT_EQ(-ERANGE, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0],
-							 bad[i][0], bad[i][1]));
+		EXPECT_EQ(-ERANGE, cbt_pass_release(rig->cbt, rig->group, rig->pass.id,
+						    rig->disks[0], bad[i][0], bad[i][1]));
+		EXPECT_EQ(-ERANGE, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id,
+							 rig->disks[0], bad[i][0], bad[i][1]));
 	}
 	EXPECT_STREQ("0", rig_map(rig, 0));
 	rig_commit(rig);
@@ -336,7 +347,8 @@ TEST_F(nl, map_offsets)
 	nla_put_u32(self->msg, CBT_A_PASS_GROUP, group);
 	ASSERT_EQ(0, ASK());
 	for (uint64_t offset = 0; offset < 5; offset++) {
-		static const uint64_t offsets[] = { 1, CHUNK + 1, ~0ULL, 64 * RIG_MIB, ~0ULL - CHUNK + 1 };
+		static const uint64_t offsets[] = { 1, CHUNK + 1, ~0ULL, 64 * RIG_MIB,
+						    ~0ULL - CHUNK + 1 };
 
 		msg = NEW(CBT_CMD_MAP_GET);
 		nla_put_u32(msg, CBT_A_MAP_GROUP, group);
@@ -419,7 +431,8 @@ static void put_random(struct nl_msg *msg, unsigned int *seed, struct rig *rig)
 	static const uint16_t lengths[] = { 0, 1, 2, 4, 4, 4, 8, 8, 16, 64, 100 };
 	unsigned char data[128];
 	uint16_t length = lengths[rand_r(seed) % ARRAY_SIZE(lengths)];
-	uint32_t pick[] = { rig->group, rig->pass.id, rig->disks[0], 0, 1, rand_r(seed), 4096, ~0U };
+	uint32_t pick[] = { rig->group, rig->pass.id, rig->disks[0], 0, 1,
+			    rand_r(seed), 4096, ~0U };
 
 	for (unsigned int i = 0; i < sizeof(data); i++)
 		data[i] = rand_r(seed) % 3 ? rand_r(seed) : 0;
@@ -439,12 +452,18 @@ static void put_plausible(struct nl_msg *msg, int cmd, unsigned int *seed, struc
 		nla_put_string(msg, CBT_A_GROUP_NAME, name);
 		return;
 	}
-	/* Attribute 1 is the group everywhere, 2 the pass, disk or path; few other groups come to be. */
-	nla_put_u32(msg, 1, rand_r(seed) % 4 && cmd != CBT_CMD_GROUP_DEL ? rig->group : rig->group + rand_r(seed) % 40);
+	/*
+	 * Attribute 1 is the group everywhere, 2 the pass, disk or path; few other groups come to
+	 * be.
+	 */
+	nla_put_u32(msg, 1,
+		    rand_r(seed) % 4 && cmd != CBT_CMD_GROUP_DEL ? rig->group :
+								   rig->group + rand_r(seed) % 40);
 	if (cmd == CBT_CMD_DISK_ADD)
 		nla_put_string(msg, CBT_A_DISK_PATH, rand_r(seed) % 2 ? "/dev/ram1" : "/dev/ram0");
 	else if (cmd == CBT_CMD_PASS_BEGIN)
-		nla_put_u32(msg, CBT_A_PASS_FLAGS, CBT_PASS_F_FULL | (rand_r(seed) % 2 ? CBT_PASS_F_FUZZY : 0));
+		nla_put_u32(msg, CBT_A_PASS_FLAGS,
+			    CBT_PASS_F_FULL | (rand_r(seed) % 2 ? CBT_PASS_F_FUZZY : 0));
 	else
 		nla_put_u32(msg, 2, rand_r(seed) % 4);
 	if (cmd == CBT_CMD_MAP_GET)
@@ -471,7 +490,8 @@ static int send_random(struct nl_sock *sock, int family, unsigned int *seed, str
 			put_random(msg, seed, rig);
 	nl_complete_msg(sock, msg);
 	if (rand_r(seed) % 8 == 0)
-		((unsigned char *)hdr)[NLMSG_HDRLEN + rand_r(seed) % (hdr->nlmsg_len - NLMSG_HDRLEN)] ^=
+		((unsigned char *)
+			 hdr)[NLMSG_HDRLEN + rand_r(seed) % (hdr->nlmsg_len - NLMSG_HDRLEN)] ^=
 			1 << rand_r(seed) % 8;
 	if (send(fd, hdr, hdr->nlmsg_len, 0) < 0)
 		rig_die("cannot send");
@@ -513,7 +533,10 @@ TEST(random_messages)
 	rig_close(&rig);
 }
 
-/* --- events -------------------------------------------------------------------------------------- */
+/*
+ * --- events
+ * --------------------------------------------------------------------------------------
+ */
 
 /* Waits for event @cmd and returns attribute @attr of it; 0 without one in 5 s. */
 static uint32_t wait_event(struct nl_sock *sock, int cmd, int attr)
@@ -553,7 +576,8 @@ TEST_F(nl, events)
 	ASSERT_EQ(0, ioctl(fd, LOOP_SET_CAPACITY));
 	close(fd);
 	EXPECT_EQ(CBT_UNTRUSTED_RESIZED, rig_info(rig, 1).untrusted);
-	EXPECT_EQ(CBT_UNTRUSTED_RESIZED, wait_event(self->sock, CBT_CMD_DISK_UNTRUSTED, CBT_A_DISK_UNTRUSTED));
+	EXPECT_EQ(CBT_UNTRUSTED_RESIZED,
+		  wait_event(self->sock, CBT_CMD_DISK_UNTRUSTED, CBT_A_DISK_UNTRUSTED));
 	EXPECT_EQ(0, cbt_disk_del(rig->cbt, rig->group, rig->disks[1]));
 }
 

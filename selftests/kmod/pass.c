@@ -76,10 +76,13 @@ TEST_F(pass, committed_range_does_not_come_back)
 
 	EXPECT_EQ(0, rig_write(self->path, 0, 10 * CHUNK));
 	ASSERT_EQ(0, rig_cut(rig, 0));
-	EXPECT_EQ(0, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0], 4 * CHUNK, 2 * CHUNK));
+	EXPECT_EQ(0, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0],
+					   4 * CHUNK, 2 * CHUNK));
 	/* Neither of these holds a whole chunk. */
-	EXPECT_EQ(0, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0], 7 * CHUNK, 512));
-	EXPECT_EQ(0, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0], 8 * CHUNK - 512, CHUNK));
+	EXPECT_EQ(0, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0],
+					   7 * CHUNK, 512));
+	EXPECT_EQ(0, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0],
+					   8 * CHUNK - 512, CHUNK));
 	EXPECT_STREQ("0-3,6-9", rig_map(rig, 0));
 	rig_give_up(rig);
 	EXPECT_STREQ("0-3,6-9", rig_marked(rig, 0));
@@ -91,7 +94,8 @@ TEST_F(pass, released_range_stays_in_the_map)
 
 	EXPECT_EQ(0, rig_write(self->path, 0, 10 * CHUNK));
 	ASSERT_EQ(0, rig_cut(rig, 0));
-	EXPECT_EQ(0, cbt_pass_release(rig->cbt, rig->group, rig->pass.id, rig->disks[0], 0, 5 * CHUNK));
+	EXPECT_EQ(0, cbt_pass_release(rig->cbt, rig->group, rig->pass.id, rig->disks[0], 0,
+				      5 * CHUNK));
 	EXPECT_STREQ("0-9", rig_map(rig, 0));
 	rig_commit(rig);
 }
@@ -232,8 +236,10 @@ TEST_F(slow, write_in_flight_at_the_cut_is_waited_for)
 	ASSERT_EQ(0, cbt_pass_begin(rig->cbt, rig->group, CBT_PASS_F_FUZZY, &rig->pass));
 	EXPECT_FALSE(rig->pass.sealed);
 	EXPECT_EQ(-EAGAIN, cbt_pass_commit(rig->cbt, rig->group, rig->pass.id));
-	EXPECT_EQ(-EAGAIN, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0], 0, CHUNK));
-	EXPECT_EQ(-EAGAIN, cbt_map_get(rig->cbt, rig->group, rig->pass.id, rig->disks[0], NULL, NULL));
+	EXPECT_EQ(-EAGAIN, cbt_pass_commit_range(rig->cbt, rig->group, rig->pass.id, rig->disks[0],
+						 0, CHUNK));
+	EXPECT_EQ(-EAGAIN,
+		  cbt_map_get(rig->cbt, rig->group, rig->pass.id, rig->disks[0], NULL, NULL));
 	EXPECT_FALSE(rig_write_done(self->write));
 	next = rig_write_begin(self->path, 9 * CHUNK, CHUNK);
 	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 10000, &rig->pass));
@@ -392,7 +398,8 @@ static uint64_t newest_in_tail(const char *path, uint64_t size)
 	for (uint64_t at = 0; at < TAIL; at += RIG_MIB) {
 		if (rig_read(path, size - TAIL + at, RIG_MIB, data))
 			rig_die("cannot read %s", path);
-		for (unsigned int i = 0; i < RIG_MIB / sizeof(uint64_t); i += CHUNK / sizeof(uint64_t))
+		for (unsigned int i = 0; i < RIG_MIB / sizeof(uint64_t);
+		     i += CHUNK / sizeof(uint64_t))
 			newest = data[i] > newest ? data[i] : newest;
 	}
 	return newest;
@@ -465,7 +472,8 @@ TEST(map_of_very_many_extents)
 		ASSERT_EQ(512, pwrite(fd, data, 512, at));
 	close(fd);
 	ASSERT_EQ(0, rig_cut(&rig, 0));
-	EXPECT_EQ(0, cbt_map_get(rig.cbt, rig.group, rig.pass.id, rig.disks[0], every_second, &expect));
+	EXPECT_EQ(0, cbt_map_get(rig.cbt, rig.group, rig.pass.id, rig.disks[0], every_second,
+				 &expect));
 	EXPECT_EQ(size / expect.chunk / 2, expect.count);
 	EXPECT_EQ(0, expect.bad);
 	rig_commit(&rig);
@@ -489,7 +497,9 @@ TEST(sixteen_tebibytes)
 	EXPECT_EQ(0, rig_write(path, (1ULL << 44) - CHUNK, CHUNK));
 	begin = rig_now_ms();
 	EXPECT_STREQ("0,134217728,268435455", rig_marked(&rig, 0));
-	/* The cost follows what is marked; a walk over all of it would take far longer, emulated. */
+	/*
+	 * The cost follows what is marked; a walk over all of it would take far longer, emulated.
+	 */
 	EXPECT_GT(2000, rig_now_ms() - begin);
 	rig_close(&rig);
 }

@@ -261,7 +261,9 @@ const char *rig_dm(const char *name, const char *fmt, ...)
 const char *rig_partition(const char *disk, unsigned int number, uint64_t offset, uint64_t length)
 {
 	struct blkpg_partition part = { .start = offset, .length = length, .pno = number };
-	struct blkpg_ioctl_arg arg = { .op = BLKPG_ADD_PARTITION, .datalen = sizeof(part), .data = &part };
+	struct blkpg_ioctl_arg arg = { .op = BLKPG_ADD_PARTITION,
+				       .datalen = sizeof(part),
+				       .data = &part };
 	static char paths[PARTITIONS][PATH_BYTES];
 	char *path = paths[number % PARTITIONS];
 	int fd = open(disk, O_RDONLY | O_CLOEXEC);

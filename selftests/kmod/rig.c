@@ -118,7 +118,8 @@ int rig_cut(struct rig *rig, uint32_t flags)
 {
 	int err = cbt_pass_begin(rig->cbt, rig->group, flags, &rig->pass);
 
-	return err ? err : cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, WAIT_MS, &rig->pass);
+	return err ? err :
+		     cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, WAIT_MS, &rig->pass);
 }
 
 void rig_commit(struct rig *rig)
@@ -190,7 +191,8 @@ const char *rig_map(struct rig *rig, unsigned int disk)
 	struct text text = { rig->text, sizeof(rig->text), rig_info(rig, disk).chunk_bytes };
 
 	rig->text[0] = '\0';
-	must(rig, cbt_map_get(rig->cbt, rig->group, rig->pass.id, rig->disks[disk], print_extent, &text),
+	must(rig,
+	     cbt_map_get(rig->cbt, rig->group, rig->pass.id, rig->disks[disk], print_extent, &text),
 	     "reading a map");
 	if (rig->text[0])
 		rig->text[strlen(rig->text) - 1] = '\0';

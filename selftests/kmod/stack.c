@@ -238,7 +238,10 @@ TEST_F(md, tracked_below)
 	EXPECT_TRUE(first);
 	rig_track(&self->rig, self->legs[1], CHUNK);
 	rig_trust(&self->rig);
-	/* The second leg of a stripe, the same sectors of a mirror, the second half of a concatenation. */
+	/*
+	 * The second leg of a stripe, the same sectors of a mirror, the second half of a
+	 * concatenation.
+	 */
 	EXPECT_EQ(0, rig_write(self->array, !strcmp(variant->level, "linear") ? 80 * RIG_MIB : 64 << 10, 64 << 10));
 	second = covers(rig_marked(&self->rig, 1), !strcmp(variant->level, "linear") ? 16 * 256 : variant->whole_on_each ? 16 : 0,
 			!strcmp(variant->level, "linear") ? 16 * 256 + 15 : variant->whole_on_each ? 31 : 15);

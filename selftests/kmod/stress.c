@@ -82,7 +82,8 @@ static void write_once(struct writer *writer)
 	unsigned int run = (rand_r(&writer->random) % runs) * setup->writers + writer->number;
 	unsigned int disk = rand_r(&writer->random) % DISKS;
 	unsigned int from = rand_r(&writer->random) % RUN;
-	unsigned int count = rand_r(&writer->random) % 3 ? 1 : 1 + rand_r(&writer->random) % (RUN - from);
+	unsigned int count =
+		rand_r(&writer->random) % 3 ? 1 : 1 + rand_r(&writer->random) % (RUN - from);
 	unsigned int first = run * RUN + from;
 	struct timespec now;
 
@@ -93,9 +94,11 @@ static void write_once(struct writer *writer)
 	for (unsigned int i = 0; i < count; i++) {
 		writer->stamp.block = first + i;
 		memcpy(writer->data + i * BLOCK, &writer->stamp, sizeof(writer->stamp));
-		memcpy(writer->data + (i + 1) * BLOCK - sizeof(writer->stamp), &writer->stamp, sizeof(writer->stamp));
+		memcpy(writer->data + (i + 1) * BLOCK - sizeof(writer->stamp), &writer->stamp,
+		       sizeof(writer->stamp));
 	}
-	if (pwrite(writer->fds[disk], writer->data, count * BLOCK, (off_t)first * BLOCK) != (ssize_t)(count * BLOCK))
+	if (pwrite(writer->fds[disk], writer->data, count * BLOCK, (off_t)first * BLOCK) !=
+	    (ssize_t)(count * BLOCK))
 		rig_die("a write failed");
 	for (unsigned int i = 0; i < count; i++)
 		atomic_store(&completed[disk][first + i], writer->stamp.seq);
@@ -157,7 +160,10 @@ static struct stamp stamp_of(unsigned int disk, unsigned int block)
 	return stamp;
 }
 
-/* Is a block's last write behind the one before it of the same writer, as that was behind its own? */
+/*
+ * Is a block's last write behind the one before it of the same writer, as that was behind its
+ * own?
+ */
 static void check_order(const struct stamp *stamp)
 {
 	struct stamp before;
@@ -206,7 +212,8 @@ static int copy_extent(uint64_t offset, uint64_t length, void *arg)
 		end = (uint64_t)BLOCKS * BLOCK;
 	for (; offset < end; offset += step) {
 		step = end - offset < READ_BYTES ? end - offset : READ_BYTES;
-		if (pread(copy->fd, stage[copy->disk][offset / BLOCK], step, offset) != (ssize_t)step)
+		if (pread(copy->fd, stage[copy->disk][offset / BLOCK], step, offset) !=
+		    (ssize_t)step)
 			rig_die("reading disk %u at %llu failed", copy->disk, (unsigned long long)offset);
 		memset(&staged[copy->disk][offset / BLOCK], 1, step / BLOCK);
 	}
@@ -292,8 +299,8 @@ static void commit_part(void)
 	/* In whole chunks, of 16 KiB and less. */
 	first &= ~3U;
 	count = (count + 3) & ~3U;
-	if (cbt_pass_commit_range(rig.cbt, rig.group, rig.pass.id, rig.disks[disk], (uint64_t)first * BLOCK,
-				  (uint64_t)count * BLOCK))
+	if (cbt_pass_commit_range(rig.cbt, rig.group, rig.pass.id, rig.disks[disk],
+				  (uint64_t)first * BLOCK, (uint64_t)count * BLOCK))
 		rig_die("committing a part: %s", cbt_error(rig.cbt));
 	apply(disk, first, first + count);
 }
@@ -418,15 +425,18 @@ static bool run(unsigned int seconds)
 	for (unsigned int i = 0; i < setup->writers; i++)
 		start_writer(&writers[i], i);
 	/* What is broken shows soon; going on would only repeat it. */
-	for (end = rig_now_ms() + seconds * 1000; rig_now_ms() < end && missed + later + torn < SHOWN; )
+	for (end = rig_now_ms() + seconds * 1000;
+	     rig_now_ms() < end && missed + later + torn < SHOWN;)
 		one_pass();
 	atomic_store(&stop, true);
 	for (unsigned int i = 0; i < setup->writers; i++)
 		end_writer(&writers[i]);
 	same = compare();
 	printf("# %s: passes: %u committed (%u fuzzy), %u given up, %u by closed sockets, %u full for lack of trust; %llu writes; found: %u missed, %u later, %u torn\n",
-	       setup->name, passes[COMMITTED], passes[FUZZY], passes[GIVEN_UP], passes[CLOSED], passes[DISTRUSTED],
-	       (unsigned long long)rig_info(&rig, 0).writes + rig_info(&rig, 1).writes, missed, later, torn);
+	       setup->name, passes[COMMITTED], passes[FUZZY], passes[GIVEN_UP], passes[CLOSED],
+	       passes[DISTRUSTED],
+	       (unsigned long long)rig_info(&rig, 0).writes + rig_info(&rig, 1).writes, missed,
+	       later, torn);
 	rig_close(&rig);
 	rig_reset();
 	/* A run that hardly cut or never gave up has shown nothing. */

@@ -25,7 +25,8 @@ struct work_replicate {
 	struct state_file *file;
 	struct peer *peer;
 	bool allow_full;
-	bool no_point;			/* of a failure: all passes are durable, but none was whole */
+	/* of a failure: all passes are durable, but none was whole */
+	bool no_point;
 };
 
 /* Passes until one is a point. */

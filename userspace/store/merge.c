@@ -78,7 +78,10 @@ static bool is_open_elsewhere(int fd)
 		.l_len = LOCKED_BYTES,
 	};
 
-	/* Who opens the file in between has this process told so by a signal: by one that is ignored. */
+	/*
+	 * Who opens the file in between has this process told so by a signal: by one that is
+	 * ignored.
+	 */
 	if (!fcntl(fd, F_SETSIG, SIGURG) && !fcntl(fd, F_SETLEASE, F_WRLCK)) {
 		fcntl(fd, F_SETLEASE, F_UNLCK);
 		return false;
