@@ -343,6 +343,21 @@ TEST(open_bounds)
 	CHECK_EQ(decode_open(&p, all), -EPROTO);
 }
 
+/* What people are shown is cleaned, what is compared is not. */
+TEST(open_source_is_clean)
+{
+	const struct wire_header header = { .type = WIRE_OPEN,
+					    .payload_bytes = sizeof(open_payload) };
+	static struct session_open open;
+	struct open_payload p;
+
+	memcpy(&p, &open_payload, sizeof(p));
+	strcpy(p.disks[0].source, "/dev/\xff\x1b[2J");
+	CHECK_EQ(session_open_decode(&header, &p, &open, NULL), 0);
+	CHECK_STR(open.disks[0].source, "/dev/??[2J");
+	CHECK_STR(open.disks[1].source, "/dev/vg0/vm1-data");
+}
+
 /* --- sessions ---------------------------------------------------------------- */
 
 TEST(session_frames)
@@ -373,7 +388,7 @@ TEST(session_frames)
 
 TEST(session_error_text)
 {
-	struct err why = { .code = -ENOSPC, .text = "no room\x1b[31m\nat all" }, e = { 0 };
+	struct err why = { .code = -ENOSPC, .text = "no room\x1b[31m\nat \xff\xc3" "all" }, e = { 0 };
 	struct wire_header got;
 	int socks[2];
 
@@ -381,7 +396,7 @@ TEST(session_error_text)
 	CHECK_EQ(shutdown(socks[1], SHUT_WR), 0);	/* so that the sender need not linger */
 	session_send_error(socks[0], &why);
 	CHECK_EQ(session_receive(socks[1], &got, NULL, 0, -1, 5, &e), -ENOSPC);
-	CHECK_STR(e.text, "no room?[31m?at all");
+	CHECK_STR(e.text, "no room?[31m?at ??all");
 	close(socks[0]);
 	close(socks[1]);
 }
@@ -420,4 +435,4 @@ TEST(session_hello)
 
 UNIT_MAIN(T(golden_frames), T(document_shows_the_golden_frame), T(every_flipped_bit_of_a_header),
 	  T(every_flipped_bit_of_a_payload), T(bounds), T(strange_fields), T(open_bounds),
-	  T(session_frames), T(session_error_text), T(session_hello))
+	  T(open_source_is_clean), T(session_frames), T(session_error_text), T(session_hello))

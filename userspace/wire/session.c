@@ -221,6 +221,14 @@ static int receive_all(int sock, void *buffer, size_t bytes, int cancel_fd, int6
 	return 0;
 }
 
+void session_clean_text(char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < ' ' || (unsigned char)*text > '~')
+			*text = '?';
+	}
+}
+
 int session_error_decode(const struct wire_error *frame, struct err *e)
 {
 	char text[ERR_TEXT_BYTES];
@@ -228,9 +236,7 @@ int session_error_decode(const struct wire_error *frame, struct err *e)
 
 	memcpy(text, frame->text, sizeof(text));
 	text[sizeof(text) - 1] = 0;
-	for (char *p = text; *p; p++)	/* it goes to logs and terminals */
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	session_clean_text(text);
 	return err_set(e, code, "%s", text);
 }
 

@@ -43,6 +43,12 @@ int session_receive(int sock, struct wire_header *header, void *payload, size_t 
  */
 void session_send_error(int sock, const struct err *why);
 
+/*
+ * Text of a peer goes to logs, terminals and the bus, which does not carry what is not UTF-8:
+ * what is not printable ASCII becomes '?'.
+ */
+void session_clean_text(char *text);
+
 /* Fills @e with what the peer's ERROR frame says and returns its code. */
 int session_error_decode(const struct wire_error *frame, struct err *e);
 

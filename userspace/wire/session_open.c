@@ -60,6 +60,7 @@ static int disk_decode(const struct wire_open_disk *disk, unsigned int index,
 			       index);
 	memcpy(out->name, disk->name, sizeof(out->name));
 	memcpy(out->source, disk->source, sizeof(out->source));
+	session_clean_text(out->source);
 	out->size_bytes = disk->size_bytes;
 	out->chunk_bytes = disk->chunk_bytes;
 	return 0;
@@ -122,11 +123,12 @@ static int opened_decode(const struct wire_header *header, const uint8_t *payloa
 			       wire_type_name(header->type));
 	memcpy(&head, payload, sizeof(head));
 	if (head.disk_count != open->disk_count || head.state > WIRE_STATE_COMPLETE ||
+	    head.last_pass >= INT64_MAX ||
 	    header->payload_bytes != sizeof(head) + head.disk_count * sizeof(uint64_t))
 		return err_set(e, -EPROTO,
-			       "the replica's answer to OPEN is of state %" PRIu32 " and %" PRIu32
-			       " disks",
-			       head.state, head.disk_count);
+			       "the replica's answer to OPEN is of state %" PRIu32 ", pass %" PRIu64
+			       " and %" PRIu32 " disks",
+			       head.state, head.last_pass, head.disk_count);
 	*opened = (struct session_opened){ .state = head.state, .last_pass = head.last_pass };
 	memcpy(opened->initial_durable, payload + sizeof(head), head.disk_count * sizeof(uint64_t));
 	for (unsigned int i = 0; i < head.disk_count; i++)
