@@ -8,7 +8,11 @@
 #include "points.h"
 #include "task.h"
 
+/* Anyone may ask, and each question takes a thread. */
+#define MAX_QUERIES 16
+
 struct query {
+	struct service *service;
 	const char *root;
 	char vm[STORE_NAME_BYTES];
 	sd_bus_message *call;
@@ -19,6 +23,7 @@ struct query {
 
 static void query_free(struct query *query)
 {
+	query->service->queries--;
 	store_points_free(&query->points);
 	sd_bus_message_unref(query->call);
 	free(query);
@@ -92,9 +97,14 @@ int points_answer(struct service *service, sd_bus_message *m, const char *vm)
 	if (!store_name_valid(vm))
 		return sd_bus_reply_method_return(m, "ua(stsa(ssss))s", SERVICE_INVALID_PARAMETER, 0,
 						  "that cannot be a VM's name");
+	if (service->queries >= MAX_QUERIES)
+		return sd_bus_reply_method_return(m, "ua(stsa(ssss))s", SERVICE_IN_USE, 0,
+						  "too many ask for points at once: try again");
 	query = calloc(1, sizeof(*query));
 	if (!query)
 		return -ENOMEM;
+	query->service = service;
+	service->queries++;
 	query->root = service->replica_dir;
 	snprintf(query->vm, sizeof(query->vm), "%s", vm);
 	query->call = sd_bus_message_ref(m);

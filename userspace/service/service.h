@@ -35,6 +35,7 @@ struct service {
 	/* CLOCK_MONOTONIC: then the tasks are no longer waited for */
 	uint64_t stop_by_us;
 	bool listing_replicas;		/* a task is */
+	unsigned int queries;		/* tasks that read points */
 	uint64_t replicas_due_us;	/* CLOCK_MONOTONIC */
 	sd_event_source *tick;
 };
