@@ -113,7 +113,7 @@ $(KMOD_TESTS): %: %.o $(RIG) $(BUILD)/libparts.a
 CHECKS = unit kmod guest e2e model meta
 .PHONY: $(CHECKS:%=check-%) check-build
 check-build: deps-build
-	@tools/install-deps guest test
+	@tools/install-deps guest test lint
 	@$(MAKE) --no-print-directory programs unit kmod-tests
 
 check: check-build

@@ -206,11 +206,11 @@ void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sec
 		cbt_bitmap_set_one(&disk->map[slot], from);
 	else
 		cbt_bitmap_set(&disk->map[slot], from, last - from + 1);
-	/* The marks before whatever the caller looks at next... */
+	/* The marks before whatever the caller looks at next. */
 	if (likely(from == last))
 		smp_mb__after_atomic();
-	else	/* ...also those that were set without a locked operation */
-		smp_mb();
+	else
+		smp_mb();	/* also those that were set without a locked operation */
 	this_cpu_inc(disk->stats->writes);
 	this_cpu_add(disk->stats->bytes, (end - first) << SECTOR_SHIFT);
 }

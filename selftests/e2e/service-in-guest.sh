@@ -223,7 +223,7 @@ test_points_are_of_one_instant() {
 	chain &
 	local writer=$!
 	sleep 3
-	for i in 1 2 3 4 5 6; do
+	for _ in 1 2 3 4 5 6; do
 		status=0
 		fill
 		p replicate vm1 || status=$?

@@ -4,6 +4,7 @@
  * name on the bus until SIGTERM, or crashes before it when built with -DCRASH.
  */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <systemd/sd-bus.h>
@@ -16,15 +17,20 @@ static void on_term(int sig)
 	ended = 1;
 }
 
+#ifdef CRASH
+static const bool crash = true;
+#else
+static const bool crash;
+#endif
+
 int main(void)
 {
 	struct sigaction term = { .sa_handler = on_term };
 	sd_bus *bus;
 
 	fprintf(stderr, "stand-in started\n");
-#ifdef CRASH
-	abort();
-#endif
+	if (crash)
+		abort();
 	sigaction(SIGTERM, &term, NULL);
 	if (sd_bus_open_system(&bus) < 0 || sd_bus_request_name(bus, "org.vmreplica", 0) < 0)
 		return 1;

@@ -45,6 +45,7 @@ passes() {
 	local seconds=$1 setup=$2 word=$3 log status
 	shift 3
 	set_switches "$@"
+	# shellcheck disable=SC2086 # no argument for "none"
 	log=$("$stress" "$setup" "$seconds" ${word#none} 2>&1)
 	status=$?
 	set_switches "${@/%=*/=0}"
