@@ -79,8 +79,8 @@ void state_file_get(struct state_file *file, struct state *state);
 
 /*
  * A change: change what state_file_begin() returns, then state_file_end() makes it
- * durable and only then visible. On failure the old state stands. Other
- * threads wait in between: no blocking work there.
+ * durable and only then visible. On failure the old state stands. Other changes wait
+ * in between: no blocking work there. state_file_get() never does.
  */
 struct state *state_file_begin(struct state_file *file);
 int state_file_end(struct state_file *file, struct err *e);

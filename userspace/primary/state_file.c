@@ -18,9 +18,10 @@ struct state_file {
 	int dir;			/* of the file */
 	char name[80];			/* VM.json */
 	char temporary[88];		/* .VM.json.new */
-	pthread_mutex_t lock;		/* protects all below; held from begin to end of a change */
-	struct state state;		/* what the file holds */
+	pthread_mutex_t change;		/* held from begin to end of a change; before @lock */
 	struct state draft;		/* between begin and end */
+	pthread_mutex_t lock;		/* of @state, for a moment: who looks does not wait for a disk */
+	struct state state;		/* what the file holds; changes under both locks */
 };
 
 static struct state_file *file_new(const char *dir, const char *vm, struct err *e)
@@ -39,6 +40,7 @@ static struct state_file *file_new(const char *dir, const char *vm, struct err *
 	}
 	snprintf(file->name, sizeof(file->name), "%s.json", vm);
 	snprintf(file->temporary, sizeof(file->temporary), ".%s.json.new", vm);
+	pthread_mutex_init(&file->change, NULL);
 	pthread_mutex_init(&file->lock, NULL);
 	return file;
 }
@@ -48,6 +50,7 @@ void state_file_close(struct state_file *file)
 	if (!file)
 		return;
 	pthread_mutex_destroy(&file->lock);
+	pthread_mutex_destroy(&file->change);
 	close(file->dir);
 	free(file);
 }
@@ -192,7 +195,7 @@ void state_file_get(struct state_file *file, struct state *state)
 
 struct state *state_file_begin(struct state_file *file)
 {
-	pthread_mutex_lock(&file->lock);
+	pthread_mutex_lock(&file->change);
 	file->draft = file->state;
 	return &file->draft;
 }
@@ -201,9 +204,12 @@ int state_file_end(struct state_file *file, struct err *e)
 {
 	int rc = replace(file, &file->draft, e);
 
-	if (!rc)
+	if (!rc) {
+		pthread_mutex_lock(&file->lock);
 		file->state = file->draft;
-	pthread_mutex_unlock(&file->lock);
+		pthread_mutex_unlock(&file->lock);
+	}
+	pthread_mutex_unlock(&file->change);
 	return rc;
 }
 
@@ -211,12 +217,12 @@ int state_file_remove(struct state_file *file, struct err *e)
 {
 	int rc = 0;
 
-	pthread_mutex_lock(&file->lock);
+	pthread_mutex_lock(&file->change);
 	if (unlinkat(file->dir, file->name, 0) < 0 && errno != ENOENT)
 		rc = -errno;
 	else if (fsync(file->dir) < 0)
 		rc = -errno;
-	pthread_mutex_unlock(&file->lock);
+	pthread_mutex_unlock(&file->change);
 	return rc ? err_sys(e, rc, "cannot remove %s", file->name) : 0;
 }
 
