@@ -149,8 +149,12 @@ static int remove_primary(struct job *job, struct state_file *file, struct err *
 	int rc;
 
 	state_file_get(file, &state);
-	if (state.replica_opened && peer_release(&state, job->cancel_fd, &why))
+	if (state.replica_opened && peer_release(&state, job->cancel_fd, &why)) {
+		/* The service is being stopped: half of it done, the replica would never know. */
+		if (job->cancel != JOB_GO_ON)
+			return err_set(e, -ECANCELED, "%s", why.text);
 		why.code = -EIO;
+	}
 	rc = untrack(&state, e);
 	if (!rc)
 		rc = state_file_remove(file, e);
