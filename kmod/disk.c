@@ -208,7 +208,7 @@ void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sec
 		cbt_bitmap_set(&disk->map[slot], from, last - from + 1);
 	/* The marks before whatever the caller looks at next. */
 	if (likely(from == last))
-		smp_mb__after_atomic();
+		smp_mb__after_atomic();	/* there is one in the set bit */
 	else
 		smp_mb();	/* also those that were set without a locked operation */
 	this_cpu_inc(disk->stats->writes);

@@ -219,7 +219,7 @@ END
 }
 
 test_points_are_of_one_instant() {
-	local i status good=0 last
+	local status good=0 last
 	chain &
 	local writer=$!
 	sleep 3
