@@ -156,11 +156,11 @@ test_delta_costs_what_changed() {
 
 # A disk that is written all the time: each pass is a point, or is not called one.
 test_busy_disk() {
-	local i good=0 points status
+	local good=0 points status
 	(while :; do dd if=/dev/urandom of=/dev/vda bs=4k count=1 seek=$((RANDOM % 16000)) \
 		oflag=direct conv=notrunc status=none; done) &
 	local writer=$!
-	for i in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		points=$(count vm1) status=0
 		p replicate vm1 >"$work/out" 2>"$work/err" || status=$?
 		if [[ $status = 0 ]]; then

@@ -20,7 +20,7 @@ struct state_file {
 	char temporary[88];		/* .VM.json.new */
 	pthread_mutex_t change;		/* held from begin to end of a change; before @lock */
 	struct state draft;		/* between begin and end */
-	pthread_mutex_t lock;		/* of @state, for a moment: who looks does not wait for a disk */
+	pthread_mutex_t lock;		/* of @state, held briefly: no wait for a disk */
 	struct state state;		/* what the file holds; changes under both locks */
 };
 
