@@ -86,6 +86,9 @@ unit:
 .PHONY: unit-programs
 unit-programs: $(UNIT_TESTS)
 
+# Pure parts of the module, over stand-ins for the kernel's headers.
+$(BUILD)/selftests/unit/test-bitmap.o: CPPFLAGS += -Iselftests/unit/shim
+
 # Programs that test the module in guests, with the harness of the kernel's own tests.
 RIG         = $(call OBJ,$(wildcard selftests/kmod/rig*.c))
 KMOD_TESTS := $(patsubst %.c,$(BUILD)/%,$(filter-out selftests/kmod/rig%,$(wildcard selftests/kmod/*.c)))
@@ -140,7 +143,7 @@ lint: deps-build
 include tools/install.mk
 
 clean:
-	rm -rf $(BUILD)/userspace $(BUILD)/selftests $(BUILD)/unit $(BUILD)/san $(BUILD)/kmod \
+	rm -rf $(BUILD)/userspace $(BUILD)/selftests $(BUILD)/unit $(BUILD)/san $(BUILD)/kmod $(BUILD)/kmod-debug \
 		$(BUILD)/vmreplica* $(BUILD)/lib*
 
 help:
