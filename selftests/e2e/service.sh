@@ -11,4 +11,4 @@ set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --timeout "${TIMEOUT:-900}" \
 	--env "PROGRAMS=${PROGRAMS:+$(readlink -f "$PROGRAMS")}" \
-	--disk 64M --disk 400M --disk store:4G -- "$here/service-in-guest.sh" "$@"
+	--disk 64M --disk 400M --disk store:4G -- "$here/service-in-guest.bash" "$@"
