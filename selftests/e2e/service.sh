@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The service and its command line on a real kernel: a primary and a replica, each
-# with a D-Bus of its own, in one guest. Prints TAP.
+# with a D-Bus of its own, in one guest. Prints TAP; time-limit: 1000
 #
 # Usage: service.sh [TEST...]; KERNEL=6.12 for another kernel, PROGRAMS=build/san for
 # the programs of another folder (with sanitizers).
