@@ -7,6 +7,8 @@
 VERSION    := $(shell sed -n 's/^.define VMREPLICA_VERSION "\(.*\)"/\1/p' userspace/common/version.h)
 LIBDIR     ?= $(PREFIX)/lib/$(shell $(CC) -print-multiarch)
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
+# dbus-daemon does not look below /usr/local.
+POLICYDIR  ?= $(if $(filter /usr,$(PREFIX)),/usr/share,/etc)/dbus-1/system.d
 INCLUDEDIR  = $(PREFIX)/include/blkcbt
 MANDIR      = $(PREFIX)/share/man
 LIBRARY     = libblkcbt.so.0.$(VERSION)
@@ -19,7 +21,7 @@ INTO        = $(INSTALL) -D -m 644
 INSTALLED   = $(PREFIX)/sbin/vmreplicad $(PREFIX)/bin/vmreplica \
 	      $(LIBDIR)/$(LIBRARY) $(LIBDIR)/libblkcbt.so.0 $(LIBDIR)/libblkcbt.so \
 	      $(LIBDIR)/pkgconfig/blkcbt.pc $(INCLUDEDIR)/blkcbt.h $(INCLUDEDIR)/linux/blkcbt.h \
-	      $(UNITDIR)/vmreplicad.service $(PREFIX)/share/dbus-1/system.d/org.vmreplica.conf \
+	      $(UNITDIR)/vmreplicad.service $(POLICYDIR)/org.vmreplica.conf \
 	      $(PREFIX)/share/bash-completion/completions/vmreplica \
 	      $(foreach m,$(notdir $(MANPAGES)),$(MANDIR)/man$(lastword $(subst ., ,$m))/$m)
 
@@ -46,8 +48,7 @@ install-programs: programs $(MANPAGES) $(BUILD)/blkcbt.pc
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
 	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' userspace/service/vmreplicad.service \
 		>$(DESTDIR)$(UNITDIR)/vmreplicad.service
-	$(INTO) userspace/service/org.vmreplica.conf \
-		$(DESTDIR)$(PREFIX)/share/dbus-1/system.d/org.vmreplica.conf
+	$(INTO) userspace/service/org.vmreplica.conf $(DESTDIR)$(POLICYDIR)/org.vmreplica.conf
 	$(INTO) userspace/cli/completion.bash \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmreplica
 	for page in $(MANPAGES); do \
@@ -76,7 +77,7 @@ uninstall:
 	$(if $(DESTDIR),,! test -d $(DKMSDIR) || dkms remove blkcbt/$(VERSION) --all)
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	rm -rf $(DESTDIR)$(DKMSDIR)
-	-rmdir $(addprefix $(DESTDIR),$(INCLUDEDIR)/linux $(INCLUDEDIR)) 2>/dev/null
+	rmdir $(addprefix $(DESTDIR),$(INCLUDEDIR)/linux $(INCLUDEDIR)) 2>/dev/null || true
 	for ko in $(DESTDIR)/lib/modules/*/updates/kmod/blkcbt.ko; do \
 		! test -e $$ko || { rm -f $$ko; release=$${ko#$(DESTDIR)/lib/modules/}; \
 		$(if $(DESTDIR),true,depmod $${release%%/*}); }; done
