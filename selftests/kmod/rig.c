@@ -134,7 +134,7 @@ void rig_give_up(struct rig *rig)
 
 void rig_trust(struct rig *rig)
 {
-	must(rig, rig_cut(rig, CBT_PASS_F_FULL), "a full pass");
+	must(rig, rig_cut(rig, CBT_PASS_F_FULL | CBT_PASS_F_FUZZY), "a full pass");
 	rig_commit(rig);
 }
 
@@ -201,7 +201,7 @@ const char *rig_map(struct rig *rig, unsigned int disk)
 
 const char *rig_marked(struct rig *rig, unsigned int disk)
 {
-	int err = rig_cut(rig, 0);
+	int err = rig_cut(rig, CBT_PASS_F_FUZZY);
 
 	if (err == -ESTALE)
 		return strcpy(rig->text, "untrusted");

@@ -80,7 +80,7 @@ void rig_open(struct rig *rig);
 void rig_close(struct rig *rig);
 /* Adds a disk; returns its index. */
 unsigned int rig_track(struct rig *rig, const char *path, uint32_t chunk_bytes);
-/* A full pass, committed: all disks are trusted and clean. */
+/* A full pass, without images, committed: all disks are trusted and clean. */
 void rig_trust(struct rig *rig);
 /* Begins a pass and waits for its seal. 0 or -errno. */
 int rig_cut(struct rig *rig, uint32_t flags);
@@ -88,7 +88,7 @@ void rig_commit(struct rig *rig);
 void rig_give_up(struct rig *rig);
 /* The chunks of the sealed pass, as text: "0-3,7" or "". Lists more than fit end with "…". */
 const char *rig_map(struct rig *rig, unsigned int disk);
-/* Cuts, lists one disk's chunks and commits; "untrusted" when the pass was refused for it. */
+/* Cuts without images, lists one disk's chunks, commits; "untrusted" when refused for that. */
 const char *rig_marked(struct rig *rig, unsigned int disk);
 struct cbt_disk_info rig_info(struct rig *rig, unsigned int disk);
 /* Waits up to 20 s until one of the reasons is there; returns what is there then. */
