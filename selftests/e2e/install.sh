@@ -132,6 +132,14 @@ page_is_there() {
 	man --warnings -l "$dest/usr/share/man/$1" >"$dir/page" && [[ -s $dir/page ]]
 }
 
+# Files that name the prefix name the one asked for.
+takes_a_prefix() {
+	run_make install-programs PREFIX=/opt/test &&
+		says '^prefix=/opt/test$' cat "$(find "$dest/opt" -name blkcbt.pc)" &&
+		says '^ExecStart=/opt/test/sbin/' cat "$(find "$dest/opt" -name vmreplicad.service)" &&
+		run_make uninstall PREFIX=/opt/test && [[ -z $(find "$dest/opt" -type f) ]]
+}
+
 leaves_nothing() {
 	run_make uninstall || return
 	list
@@ -153,6 +161,7 @@ main() {
 	check "the man page of vmreplica" page_is_there man8/vmreplica.8
 	check "the man page of vmreplicad" page_is_there man8/vmreplicad.8
 	check "the man page of blkcbt" page_is_there man4/blkcbt.4
+	check "another prefix, there and gone again" takes_a_prefix
 	check "uninstall leaves nothing" leaves_nothing
 	check "and can be run again" leaves_nothing
 	echo "1..$number"

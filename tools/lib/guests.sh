@@ -9,6 +9,7 @@
 #   guests_ready NAME...        wait until they can be used
 #   on NAME SCRIPT              run SCRIPT with bash in a guest: its output comes
 #                               as it is written, its status is on's
+#   guests_cut NAME             end one as a power cut does; it can be started again
 #   guests_stop                 end them; fails if one did not end well
 #   guests_kill                 for a trap: leave nothing behind
 #
@@ -26,6 +27,7 @@ guests_init() {
 guests_start() {
 	local name=$1
 	shift
+	rm -rf "${guests_dir:?}/$name"
 	mkdir "$guests_dir/$name"
 	# shellcheck disable=SC2154 # set by who sources this
 	"$root/tools/guest" --link "$guests_link" --name "$name" --share "$guests_dir" "$@" -- \
@@ -72,6 +74,12 @@ on() {
 	status=$(<"$dir/$id.status")
 	rm -f "$dir/$id".*
 	return "$status"
+}
+
+guests_cut() {
+	kill "${guests_pids[$1]}"
+	wait "${guests_pids[$1]}" 2>/dev/null || true
+	unset "guests_pids[$1]"
 }
 
 guests_stop() {
