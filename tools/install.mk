@@ -32,17 +32,15 @@ $(BUILD)/man/%: Documentation/man/%.rst
 	@mkdir -p $(@D)
 	rst2man $< $@
 
-$(BUILD)/blkcbt.pc: userspace/libblkcbt/blkcbt.pc.in tools/install.mk userspace/common/version.h
-	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@INCLUDEDIR@,$(INCLUDEDIR),; s,@VERSION@,$(VERSION),' \
-		$< >$@
-
-install-programs: programs $(MANPAGES) $(BUILD)/blkcbt.pc
+install-programs: programs $(MANPAGES)
 	$(INTO) -m 755 $(BUILD)/vmreplicad $(DESTDIR)$(PREFIX)/sbin/vmreplicad
 	$(INTO) -m 755 $(BUILD)/vmreplica $(DESTDIR)$(PREFIX)/bin/vmreplica
 	$(INTO) $(BUILD)/libblkcbt.so.0 $(DESTDIR)$(LIBDIR)/$(LIBRARY)
 	ln -sf $(LIBRARY) $(DESTDIR)$(LIBDIR)/libblkcbt.so.0
 	ln -sf libblkcbt.so.0 $(DESTDIR)$(LIBDIR)/libblkcbt.so
-	$(INTO) $(BUILD)/blkcbt.pc $(DESTDIR)$(LIBDIR)/pkgconfig/blkcbt.pc
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@INCLUDEDIR@,$(INCLUDEDIR),; s,@VERSION@,$(VERSION),' \
+		userspace/libblkcbt/blkcbt.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/blkcbt.pc
 	$(INTO) userspace/libblkcbt/blkcbt.h $(DESTDIR)$(INCLUDEDIR)/blkcbt.h
 	$(INTO) include/uapi/linux/blkcbt.h $(DESTDIR)$(INCLUDEDIR)/linux/blkcbt.h
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
