@@ -40,9 +40,9 @@ remember_sent() {
 }
 
 half_way() {
-	local done total
-	read -r done total < <(p vmreplica jobs --json | jq -r "[.jobs[] | select(.vm == \"$1\")][-1] | \"\(.done_bytes) \(.total_bytes)\"")
-	[[ $done -gt $MIB && $done -lt $total ]]
+	local got total
+	read -r got total < <(p vmreplica jobs --json | jq -r "[.jobs[] | select(.vm == \"$1\")][-1] | \"\(.done_bytes) \(.total_bytes)\"")
+	[[ $got -gt $MIB && $got -lt $total ]]
 }
 
 first_copy() {
