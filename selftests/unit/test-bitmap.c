@@ -61,7 +61,8 @@ static void clear(struct pair *pair, u64 first, u64 count)
 	memset(pair->model + first, 0, count);
 }
 
-static const u64 sizes[] = { 1, 2, 63, 64, 65, 127, 128, 4095, 4096, 4097, 8192, 8193, 12345, MAX_BITS };
+static const u64 sizes[] = { 1,	   2,	 63,   64,   65,   127,	  128,
+			     4095, 4096, 4097, 8192, 8193, 12345, MAX_BITS };
 
 TEST(empty)
 {
@@ -207,7 +208,8 @@ TEST(counts_in_ranges)
 	static struct pair a, b;
 
 	for (unsigned int round = 0; round < 400; round++) {
-		u64 bits = 1 + dice(MAX_BITS), first = dice(bits), end = first + dice(bits - first) + 1;
+		u64 bits = 1 + dice(MAX_BITS), first = dice(bits),
+		    end = first + dice(bits - first) + 1;
 		u64 count = 0, count_not = 0;
 
 		pair_init(&a, bits);
