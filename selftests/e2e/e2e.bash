@@ -12,25 +12,27 @@ e2e_work=$(mktemp -d)
 
 say() { sed 's/^/# /' <<<"$*"; }
 
-# result STATUS WHAT, with what the check printed
+# result STATUS WHAT, with what the check printed; returns the status
 result() {
 	e2e_number=$((e2e_number + 1))
 	if [[ $1 -eq 0 ]]; then
 		echo "ok $e2e_number - $2"
-		return
+		return 0
 	fi
 	tail -n 20 "$e2e_work/check" | sed 's/^/# /'
 	echo "not ok $e2e_number - $2"
 	e2e_failed=$((e2e_failed + 1))
+	return "$1"
 }
 
-# check WHAT COMMAND...: the command must succeed
+# check WHAT COMMAND...: the command must succeed. Where nothing that follows makes sense
+# without it: check … || finish
 check() {
 	local what=$1 status=0
 	shift
 	"$@" >"$e2e_work/check" 2>&1 </dev/null || status=$?
 	[[ $status -eq 0 ]] || echo "(status $status: $*)" >>"$e2e_work/check"
-	result $status "$what"
+	result "$status" "$what"
 }
 
 # refused WHAT PATTERN COMMAND...: exit status 1, nothing but one line on standard
@@ -118,6 +120,13 @@ point() { points "$1" | jq -r ".points[$2]$3"; }
 
 # job VM PATH: of its newest job
 job() { p vmreplica jobs --json | jq -r "[.jobs[] | select(.vm == \"$1\")][-1]$2"; }
+
+# half_way VM: its newest job has sent something, and is not over
+half_way() {
+	local sent total
+	read -r sent total < <(job "$1" '| "\(.done_bytes) \(.total_bytes)"')
+	[[ $sent -gt 1048576 && $sent -lt $total ]]
+}
 
 # --- doing -------------------------------------------------------------------------
 

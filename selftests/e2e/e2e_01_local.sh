@@ -11,7 +11,7 @@ set -uo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 if [[ ! ${GUEST-} ]]; then
-	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 850 \
+	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 280 \
 		--memory 1536M --disk 48M --disk 4M --disk store:2G -- "$here/$(basename "$0")"
 fi
 # shellcheck source=selftests/e2e/e2e.bash
@@ -95,7 +95,7 @@ newest_is() {
 
 first_points() {
 	scribble /dev/vda 0 16
-	check "start-replication" vmreplica start-replication vm1
+	check "start-replication" vmreplica start-replication vm1 || finish
 	check "it replicates" is vm1 .state replicating
 	check "it is well" is vm1 .health ok
 	check "the point is the disk" same vm1 /dev/vda
