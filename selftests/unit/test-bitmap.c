@@ -61,8 +61,9 @@ static void clear(struct pair *pair, u64 first, u64 count)
 	memset(pair->model + first, 0, count);
 }
 
-static const u64 sizes[] = { 1,	   2,	 63,   64,   65,   127,	  128,
-			     4095, 4096, 4097, 8192, 8193, 12345, MAX_BITS };
+static const u64 sizes[] = {
+	1, 2, 63, 64, 65, 127, 128, 4095, 4096, 4097, 8192, 8193, 12345, MAX_BITS
+};
 
 TEST(empty)
 {
