@@ -11,7 +11,7 @@ set -uo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 if [[ ! ${GUEST-} ]]; then
-	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 280 \
+	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 850 \
 		--memory 1536M --disk 48M --disk 4M --disk store:2G -- "$here/$(basename "$0")"
 fi
 # shellcheck source=selftests/e2e/e2e.bash
