@@ -23,7 +23,7 @@ fi
 # shellcheck source=selftests/e2e/e2e.bash
 . "$here/e2e.bash"
 
-readonly PASSES=10
+readonly PASSES=6
 devices=(/dev/vda /dev/mapper/volume /dev/vdc1)
 
 p() { "$@"; }
