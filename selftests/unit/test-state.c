@@ -23,6 +23,11 @@ static struct state sample(void)
 		.compress = true,
 		.start_wanted = true,
 		.replica_opened = true,
+		.initial_type = STATE_INITIAL_EXPORT,
+		.export_dir = "/mnt/medium",
+		.resync_wanted = true,
+		.comparing = true,
+		.medium_pass = 3,
 		.last_pass = 12,
 		.last_point = 11,
 		.last_point_time_us = 1790000000123456,
@@ -52,6 +57,11 @@ static void check_same(const struct state *a, const struct state *b)
 	CHECK_EQ(a->start_wanted, b->start_wanted);
 	CHECK_EQ(a->initial_complete, b->initial_complete);
 	CHECK_EQ(a->replica_opened, b->replica_opened);
+	CHECK_EQ(a->initial_type, b->initial_type);
+	CHECK_STR(a->export_dir, b->export_dir);
+	CHECK_EQ(a->resync_wanted, b->resync_wanted);
+	CHECK_EQ(a->comparing, b->comparing);
+	CHECK_EQ(a->medium_pass, b->medium_pass);
 	CHECK_EQ(a->statistics.last_milliseconds, b->statistics.last_milliseconds);
 	free(x);
 	free(y);
@@ -112,6 +122,8 @@ TEST(bounds)
 		{ "\"version\"", "2" }, { "\"vm\"", "\"../x\"" }, { "\"vm\"", "\"\"" }, { "\"vm\"", "7" },
 		{ "\"relationship\"", "\"no\"" }, { "\"port\"", "0" }, { "\"port\"", "65536" },
 		{ "\"port\"", "-1" }, { "\"interval_seconds\"", "0" }, { "\"interval_seconds\"", "86401" },
+		{ "\"initial_type\"", "4" }, { "\"export_directory\"", "null" },
+		{ "\"comparing\"", "0" }, { "\"resync_wanted\"", "0" }, { "\"medium_pass\"", "-1" },
 		{ "\"compress\"", "1" }, { "\"last_pass\"", "-1" }, { "\"last_pass\"", "1.5" },
 		{ "\"last_pass\"", "\"1\"" }, { "\"start_wanted\"", "null" }, { "\"chunk_bytes\"", "512" },
 		{ "\"size_bytes\"", "0" }, { "\"name\"", "\"a/b\"" }, { "\"statistics\"", "[] , \"x\" : {" },

@@ -31,6 +31,8 @@ struct pass_spec {
 	/* to the replica: used if it is ready, kept after success only */
 	struct peer *peer;
 	bool allow_full;		/* all may be sent again, if it must be */
+	/* all may be compared, if it must be, and what differs sent; @allow_full goes before */
+	bool allow_compare;
 	/* eventfd: readable ends it with -ECANCELED and nothing lost */
 	int cancel_fd;
 	struct ship_progress *progress;

@@ -74,6 +74,11 @@ char *state_encode(const struct state *state)
 	put(o, "start_wanted", json_object_new_boolean(state->start_wanted));
 	put(o, "initial_complete", json_object_new_boolean(state->initial_complete));
 	put(o, "replica_opened", json_object_new_boolean(state->replica_opened));
+	put(o, "initial_type", json_object_new_int(state->initial_type));
+	put(o, "export_directory", json_object_new_string(state->export_dir));
+	put(o, "resync_wanted", json_object_new_boolean(state->resync_wanted));
+	put(o, "comparing", json_object_new_boolean(state->comparing));
+	put(o, "medium_pass", json_object_new_uint64(state->medium_pass));
 	put(o, "last_pass", json_object_new_uint64(state->last_pass));
 	put(o, "last_point", json_object_new_uint64(state->last_point));
 	put(o, "last_point_time_us", json_object_new_uint64(state->last_point_time_us));
@@ -110,7 +115,7 @@ static struct json_object *get(struct decoder *d, const char *key, enum json_typ
 	return d->rc ? NULL : value;
 }
 
-static void get_text(struct decoder *d, const char *key, char *out, size_t room)
+static void get_text_or_none(struct decoder *d, const char *key, char *out, size_t room)
 {
 	struct json_object *value = get(d, key, json_type_string);
 	const char *text;
@@ -119,11 +124,17 @@ static void get_text(struct decoder *d, const char *key, char *out, size_t room)
 		return;
 	text = json_object_get_string(value);
 	/* An embedded NUL would hide what follows it. */
-	if (!text[0] || strlen(text) != (size_t)json_object_get_string_len(value) ||
-	    strlen(text) >= room)
-		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is empty or too long", key);
+	if (strlen(text) != (size_t)json_object_get_string_len(value) || strlen(text) >= room)
+		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is too long", key);
 	else
 		strcpy(out, text);
+}
+
+static void get_text(struct decoder *d, const char *key, char *out, size_t room)
+{
+	get_text_or_none(d, key, out, room);
+	if (!d->rc && !out[0])
+		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is empty", key);
 }
 
 static uint64_t get_number(struct decoder *d, const char *key, uint64_t min, uint64_t max)
@@ -209,6 +220,11 @@ static void decode_state(struct decoder *d, struct state *state)
 	state->start_wanted = get_flag(d, "start_wanted");
 	state->initial_complete = get_flag(d, "initial_complete");
 	state->replica_opened = get_flag(d, "replica_opened");
+	state->initial_type = get_number(d, "initial_type", STATE_INITIAL_NONE, STATE_INITIAL_SEEDED);
+	get_text_or_none(d, "export_directory", state->export_dir, sizeof(state->export_dir));
+	state->resync_wanted = get_flag(d, "resync_wanted");
+	state->comparing = get_flag(d, "comparing");
+	state->medium_pass = get_number(d, "medium_pass", 0, INT64_MAX);
 	state->last_pass = get_number(d, "last_pass", 0, INT64_MAX);
 	state->last_point = get_number(d, "last_point", 0, INT64_MAX);
 	state->last_point_time_us = get_number(d, "last_point_time_us", 0, INT64_MAX);

@@ -14,6 +14,14 @@
 #define STATE_MAX_DISKS		64
 #define STATE_MAX_INTERVAL_S	86400
 
+/* How the first copy gets to the replica; the values are those of InitialReplicationType. */
+enum state_initial {
+	STATE_INITIAL_NONE = 0,		/* not asked for yet */
+	STATE_INITIAL_NETWORK = 1,
+	STATE_INITIAL_EXPORT = 2,	/* on a medium, export.h */
+	STATE_INITIAL_SEEDED = 3,	/* the replica has something: compared, compare.h */
+};
+
 struct state_disk {
 	char name[64];			/* on the replica */
 	char device[256];		/* path on this host */
@@ -45,6 +53,20 @@ struct state {
 	bool start_wanted;		/* StartReplication was asked for and has not ended */
 	bool initial_complete;		/* the replica holds all of a full pass; deltas follow */
 	bool replica_opened;		/* the replica may know of this relationship */
+	enum state_initial initial_type;	/* as StartReplication was asked last */
+	char export_dir[256];		/* with STATE_INITIAL_EXPORT: absolute; else "" */
+	/*
+	 * Resynchronize was asked for: the next pass goes through all of the disks and sends
+	 * what differs. Cleared when that pass has begun.
+	 */
+	bool resync_wanted;
+	/*
+	 * What the map holds may be on the replica already, for the most part: it is compared
+	 * before it is sent. Set by a pass that compares, cleared when all of it is durable.
+	 */
+	bool comparing;
+	/* newest pass that was exported and not seen imported on the replica; 0: none */
+	uint64_t medium_pass;
 	uint64_t last_pass;		/* newest acknowledged pass, 0: none */
 	uint64_t last_point;		/* newest acknowledged pass that is a point, 0: none */
 	uint64_t last_point_time_us;	/* its cut, microseconds since 1970 UTC */

@@ -6,6 +6,7 @@
 #ifndef VMR_REPLICA_REPLICA_H
 #define VMR_REPLICA_REPLICA_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ struct replica_status {
 	char relationship[37];
 	bool connected;
 	bool released;		/* its primary removed the relationship */
+	/* the first copy comes on a medium: points are shown when it has been imported */
+	bool awaits_import;
 	uint64_t receiving_pass;	/* 0: none */
 	uint64_t receiving_done_bytes, receiving_total_bytes;
 	uint64_t last_pass;
@@ -41,6 +44,26 @@ struct replica_status {
 /* Fills *list with an array for the caller to free; also VMs without a connection. */
 int replica_list(struct replica *replica, struct replica_status **list, unsigned int *count,
 		 struct err *e);
+
+/* Written by the importing thread, read by any. */
+struct replica_import_progress {
+	_Atomic uint64_t total_bytes;	/* of the medium, which is read twice: twice its bytes */
+	_Atomic uint64_t done_bytes;
+};
+
+/*
+ * ImportInitialReplica: joins what @location holds, the directory that was given to the export or
+ * the VM's sub-directory in it, to the replica of @vm. First all of the medium is verified; then
+ * the replica's store is taken over from its primary's connection, which is refused with -EBUSY
+ * meanwhile and tries again. Points become visible when it returns 0. Blocks for as long as it
+ * takes: for a thread of its own. @cancel_fd: eventfd, readable ends it with -ECANCELED and
+ * the import can be begun again; -1: none.
+ * -ENOENT: no medium there; -EUCLEAN: damaged; -EAGAIN: half-written; -EINVAL: foreign (of
+ * another VM, relationship, or export than the one that is awaited), or the replica is complete
+ * already; each with a sentence.
+ */
+int replica_import(struct replica *replica, const char *vm, const char *location, int cancel_fd,
+		   struct replica_import_progress *progress, struct err *e);
 
 /* Deletes a VM's replica with all its points; -EBUSY while its primary is connected, -ENOENT. */
 int replica_delete(struct replica *replica, const char *vm, struct err *e);
