@@ -31,6 +31,11 @@ static struct state sample(void)
 		.last_pass = 12,
 		.last_point = 11,
 		.last_point_time_us = 1790000000123456,
+		.start_time_us = 1790000000000000,
+		.rate = 5 << 20,
+		.auto_resync = { true, STATE_AUTO_FROM, STATE_AUTO_TO },
+		.last_sent_time_us = 1790000000223456,
+		.period = { 1790000000000000, 5, 2, 1, 3, 1 << 20, 1 << 19, 700, 300 },
 		.statistics = { 12, 3, 1 << 30, 1 << 20, 4096, 99, 1500 },
 		.disk_count = 2,
 		.disks = {
@@ -102,7 +107,7 @@ TEST(file_round_trip)
 static int decode_with(const char *key, const char *value, struct err *e)
 {
 	struct state state = sample(), out;
-	char *text = state_encode(&state), *at, *end, changed[8192];
+	char *text = state_encode(&state), *at, *end, changed[16384];
 	int rc;
 
 	at = strstr(text, key);
@@ -119,7 +124,8 @@ static int decode_with(const char *key, const char *value, struct err *e)
 TEST(bounds)
 {
 	static const char *const bad[][2] = {
-		{ "\"version\"", "2" }, { "\"vm\"", "\"../x\"" }, { "\"vm\"", "\"\"" }, { "\"vm\"", "7" },
+		{ "\"version\"", "1" }, { "\"from_minute\"", "1440" }, { "\"since_us\"", "-1" },
+		{ "\"start_time_us\"", "\"now\"" }, { "\"rate_bytes_per_second\"", "-5" }, { "\"vm\"", "\"../x\"" }, { "\"vm\"", "\"\"" }, { "\"vm\"", "7" },
 		{ "\"relationship\"", "\"no\"" }, { "\"port\"", "0" }, { "\"port\"", "65536" },
 		{ "\"port\"", "-1" }, { "\"interval_seconds\"", "0" }, { "\"interval_seconds\"", "86401" },
 		{ "\"initial_type\"", "4" }, { "\"export_directory\"", "null" },

@@ -3,20 +3,55 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include "../common/log.h"
 
 #include "peer.h"
 
 void peer_init(struct peer *peer)
 {
-	*peer = (struct peer){ .sock = -1 };
+	*peer = (struct peer){ .sock = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
+}
+
+/* Caller holds the lock. */
+static void apply_rate(struct peer *peer)
+{
+	unsigned long rate = peer->rate ? peer->rate : ~0UL;
+
+	if (peer->sock >= 0 &&
+	    setsockopt(peer->sock, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate)) < 0)
+		log_err("the rate of %lu bytes a second cannot be set: %s", rate, strerror(errno));
+}
+
+void peer_set_rate(struct peer *peer, uint64_t rate)
+{
+	pthread_mutex_lock(&peer->lock);
+	if (peer->rate != rate) {
+		peer->rate = rate;
+		apply_rate(peer);
+	}
+	pthread_mutex_unlock(&peer->lock);
+}
+
+static void take_socket(struct peer *peer, int sock)
+{
+	pthread_mutex_lock(&peer->lock);
+	peer->sock = sock;
+	if (peer->rate)
+		apply_rate(peer);
+	pthread_mutex_unlock(&peer->lock);
 }
 
 void peer_close(struct peer *peer)
 {
-	if (peer->sock >= 0)
-		close(peer->sock);
-	peer->sock = -1;
+	int sock = peer->sock;
+
+	if (sock < 0)
+		return;
+	take_socket(peer, -1);
+	close(sock);
 }
 
 bool peer_ready(const struct peer *peer)
@@ -29,9 +64,14 @@ bool peer_ready(const struct peer *peer)
 
 int peer_connect(struct peer *peer, const struct state *state, int cancel_fd, struct err *e)
 {
+	int sock;
+
 	peer_close(peer);
-	peer->sock = session_connect(state->host, state->port, cancel_fd, e);
-	return peer->sock < 0 ? peer->sock : 0;
+	sock = session_connect(state->host, state->port, cancel_fd, e);
+	if (sock < 0)
+		return sock;
+	take_socket(peer, sock);
+	return 0;
 }
 
 int peer_probe(const char *host, uint16_t port, int cancel_fd, struct err *e)

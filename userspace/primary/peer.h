@@ -7,6 +7,7 @@
 #ifndef VMR_PRIMARY_PEER_H
 #define VMR_PRIMARY_PEER_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,15 +16,23 @@
 #include "state.h"
 #include "track.h"
 
-/* One thread at a time. */
+/* One thread at a time, but for peer_set_rate(). */
 struct peer {
-	int sock;			/* -1: no session */
+	int sock;			/* -1: no session; changes under @lock */
+	pthread_mutex_t lock;
+	uint64_t rate;			/* bytes a second, 0: no limit; under @lock */
 	/* what the replica has; brought up to date after each pass */
 	struct session_opened opened;
 };
 
 void peer_init(struct peer *peer);
 void peer_close(struct peer *peer);
+
+/*
+ * At most so many bytes a second go out, from now on, 0: no limit. TCP does it, packet by packet, so
+ * nothing waits in our threads. From any thread.
+ */
+void peer_set_rate(struct peer *peer, uint64_t rate);
 
 /* There is a session, and the replica has neither hung up nor said anything since. */
 bool peer_ready(const struct peer *peer);

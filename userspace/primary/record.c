@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+
+#include "../common/datetime.h"
 #include "record.h"
 
 int record_opened(struct state_file *file, struct err *e)
@@ -33,6 +36,30 @@ int record_checkpoint(struct state_file *file, unsigned int disk, uint64_t offse
 	return state_file_end(file, e);
 }
 
+static void begin_period(struct state_period *period)
+{
+	*period = (struct state_period){ .since_us = datetime_now_us() };
+}
+
+/* The first count begins the first period. */
+static struct state_period *period_of(struct state *state)
+{
+	if (!state->period.since_us)
+		begin_period(&state->period);
+	return &state->period;
+}
+
+static void count_pass(struct state_period *period, const struct record_pass *pass)
+{
+	period->passes++;
+	period->bytes += pass->bytes;
+	period->milliseconds += pass->milliseconds;
+	if (pass->bytes > period->max_bytes)
+		period->max_bytes = pass->bytes;
+	if (pass->milliseconds > period->max_milliseconds)
+		period->max_milliseconds = pass->milliseconds;
+}
+
 int record_durable(struct state_file *file, const struct record_pass *pass, struct err *e)
 {
 	struct state *state = state_file_begin(file);
@@ -45,11 +72,54 @@ int record_durable(struct state_file *file, const struct record_pass *pass, stru
 		state->last_point = pass->pass;
 		state->last_point_time_us = pass->cut_time_us;
 	}
+	state->last_sent_time_us = datetime_now_us();
+	count_pass(period_of(state), pass);
 	statistics->passes++;
 	statistics->bytes += pass->bytes;
 	statistics->wire_bytes += pass->wire_bytes;
 	statistics->last_bytes = pass->bytes;
 	statistics->last_wire_bytes = pass->wire_bytes;
 	statistics->last_milliseconds = pass->milliseconds;
+	return state_file_end(file, e);
+}
+
+static bool is_network(int code)
+{
+	switch (-code) {
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case ECONNABORTED:
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+	case ENETUNREACH:
+	case ENETDOWN:
+	case ENOTCONN:
+	case EPIPE:
+	case ETIMEDOUT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int record_failure(struct state_file *file, int code, struct err *e)
+{
+	struct state *state = state_file_begin(file);
+
+	state->statistics.failures++;
+	period_of(state)->failures++;
+	period_of(state)->network_failures += is_network(code);
+	return state_file_end(file, e);
+}
+
+int record_missed(struct state_file *file, uint64_t cycles, struct err *e)
+{
+	period_of(state_file_begin(file))->missed += cycles;
+	return state_file_end(file, e);
+}
+
+int record_new_period(struct state_file *file, struct err *e)
+{
+	begin_period(&state_file_begin(file)->period);
 	return state_file_end(file, e);
 }

@@ -33,4 +33,13 @@ struct record_pass {
 /* The pass is durable on the replica. */
 int record_durable(struct state_file *file, const struct record_pass *pass, struct err *e);
 
+/* A pass failed, with this negative errno: counts only. */
+int record_failure(struct state_file *file, int code, struct err *e);
+
+/* So many cycles came and went without a pass of their own: counts only. */
+int record_missed(struct state_file *file, uint64_t cycles, struct err *e);
+
+/* The period ends, and a new one begins now. */
+int record_new_period(struct state_file *file, struct err *e);
+
 #endif

@@ -5,10 +5,12 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
+#include "../common/datetime.h"
 #include "../store/store.h"
+#include "rate.h"
 #include "state.h"
 
-#define VERSION 1
+#define VERSION 2
 
 void state_new_uuid(char uuid[37])
 {
@@ -56,6 +58,32 @@ static struct json_object *encode_statistics(const struct state_statistics *s)
 	return o;
 }
 
+static struct json_object *encode_period(const struct state_period *p)
+{
+	struct json_object *o = json_object_new_object();
+
+	put(o, "since_us", json_object_new_uint64(p->since_us));
+	put(o, "passes", json_object_new_uint64(p->passes));
+	put(o, "failures", json_object_new_uint64(p->failures));
+	put(o, "network_failures", json_object_new_uint64(p->network_failures));
+	put(o, "missed", json_object_new_uint64(p->missed));
+	put(o, "bytes", json_object_new_uint64(p->bytes));
+	put(o, "max_bytes", json_object_new_uint64(p->max_bytes));
+	put(o, "milliseconds", json_object_new_uint64(p->milliseconds));
+	put(o, "max_milliseconds", json_object_new_uint64(p->max_milliseconds));
+	return o;
+}
+
+static struct json_object *encode_auto(const struct state_auto *a)
+{
+	struct json_object *o = json_object_new_object();
+
+	put(o, "enabled", json_object_new_boolean(a->enabled));
+	put(o, "from_minute", json_object_new_uint64(a->from));
+	put(o, "to_minute", json_object_new_uint64(a->to));
+	return o;
+}
+
 char *state_encode(const struct state *state)
 {
 	struct json_object *o = json_object_new_object(), *disks = json_object_new_array();
@@ -72,6 +100,9 @@ char *state_encode(const struct state *state)
 	put(o, "compress", json_object_new_boolean(state->compress));
 	put(o, "suspended", json_object_new_boolean(state->suspended));
 	put(o, "start_wanted", json_object_new_boolean(state->start_wanted));
+	put(o, "start_time_us", json_object_new_uint64(state->start_time_us));
+	put(o, "rate_bytes_per_second", json_object_new_uint64(state->rate));
+	put(o, "auto_resynchronize", encode_auto(&state->auto_resync));
 	put(o, "initial_complete", json_object_new_boolean(state->initial_complete));
 	put(o, "replica_opened", json_object_new_boolean(state->replica_opened));
 	put(o, "initial_type", json_object_new_int(state->initial_type));
@@ -82,7 +113,9 @@ char *state_encode(const struct state *state)
 	put(o, "last_pass", json_object_new_uint64(state->last_pass));
 	put(o, "last_point", json_object_new_uint64(state->last_point));
 	put(o, "last_point_time_us", json_object_new_uint64(state->last_point_time_us));
+	put(o, "last_sent_time_us", json_object_new_uint64(state->last_sent_time_us));
 	put(o, "statistics", encode_statistics(&state->statistics));
+	put(o, "period", encode_period(&state->period));
 	for (i = 0; i < state->disk_count; i++)
 		json_object_array_add(disks, encode_disk(&state->disks[i]));
 	put(o, "disks", disks);
@@ -176,6 +209,38 @@ static void decode_statistics(struct decoder *d, struct state_statistics *s)
 	d->o = whole;
 }
 
+static void decode_period(struct decoder *d, struct state_period *p)
+{
+	struct json_object *whole = d->o, *o = get(d, "period", json_type_object);
+
+	if (!o)
+		return;
+	d->o = o;
+	p->since_us = get_number(d, "since_us", 0, INT64_MAX);
+	p->passes = get_number(d, "passes", 0, INT64_MAX);
+	p->failures = get_number(d, "failures", 0, INT64_MAX);
+	p->network_failures = get_number(d, "network_failures", 0, INT64_MAX);
+	p->missed = get_number(d, "missed", 0, INT64_MAX);
+	p->bytes = get_number(d, "bytes", 0, INT64_MAX);
+	p->max_bytes = get_number(d, "max_bytes", 0, INT64_MAX);
+	p->milliseconds = get_number(d, "milliseconds", 0, INT64_MAX);
+	p->max_milliseconds = get_number(d, "max_milliseconds", 0, INT64_MAX);
+	d->o = whole;
+}
+
+static void decode_auto(struct decoder *d, struct state_auto *a)
+{
+	struct json_object *whole = d->o, *o = get(d, "auto_resynchronize", json_type_object);
+
+	if (!o)
+		return;
+	d->o = o;
+	a->enabled = get_flag(d, "enabled");
+	a->from = get_number(d, "from_minute", 0, DATETIME_DAY_MINUTES - 1);
+	a->to = get_number(d, "to_minute", 0, DATETIME_DAY_MINUTES - 1);
+	d->o = whole;
+}
+
 static void decode_disk(struct decoder *d, struct state_disk *disk)
 {
 	get_text(d, "name", disk->name, sizeof(disk->name));
@@ -218,6 +283,9 @@ static void decode_state(struct decoder *d, struct state *state)
 	state->compress = get_flag(d, "compress");
 	state->suspended = get_flag(d, "suspended");
 	state->start_wanted = get_flag(d, "start_wanted");
+	state->start_time_us = get_number(d, "start_time_us", 0, INT64_MAX);
+	state->rate = get_number(d, "rate_bytes_per_second", 0, RATE_MAX_BYTES);
+	decode_auto(d, &state->auto_resync);
 	state->initial_complete = get_flag(d, "initial_complete");
 	state->replica_opened = get_flag(d, "replica_opened");
 	state->initial_type = get_number(d, "initial_type", STATE_INITIAL_NONE, STATE_INITIAL_SEEDED);
@@ -228,7 +296,9 @@ static void decode_state(struct decoder *d, struct state *state)
 	state->last_pass = get_number(d, "last_pass", 0, INT64_MAX);
 	state->last_point = get_number(d, "last_point", 0, INT64_MAX);
 	state->last_point_time_us = get_number(d, "last_point_time_us", 0, INT64_MAX);
+	state->last_sent_time_us = get_number(d, "last_sent_time_us", 0, INT64_MAX);
 	decode_statistics(d, &state->statistics);
+	decode_period(d, &state->period);
 	decode_disks(d, state);
 	if (!d->rc && !store_name_valid(state->vm))
 		d->rc = err_set(d->e, -EUCLEAN, "\"vm\" is no name of a VM");

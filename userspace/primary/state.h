@@ -42,6 +42,28 @@ struct state_statistics {
 	uint64_t last_milliseconds;
 };
 
+/*
+ * The same of a span of time that the user, or the service after half a day, begins anew: what
+ * health is judged by.
+ */
+struct state_period {
+	uint64_t since_us;		/* since 1970 UTC; 0: it has not begun */
+	uint64_t passes, failures;
+	uint64_t network_failures;	/* of the failures: the replica could not be reached */
+	uint64_t missed;		/* cycles that came and went without a pass of their own */
+	uint64_t bytes, max_bytes;	/* of disk: in all, and the largest pass */
+	uint64_t milliseconds, max_milliseconds;
+};
+
+/* When a resynchronization may begin by itself. */
+struct state_auto {
+	bool enabled;
+	unsigned int from, to;		/* minutes of the local day; across midnight if from > to */
+};
+
+#define STATE_AUTO_FROM		(18 * 60 + 30)
+#define STATE_AUTO_TO		(6 * 60)
+
 struct state {
 	char vm[64];
 	char relationship[37];		/* UUID; also the name of the group in the kernel */
@@ -51,6 +73,9 @@ struct state {
 	bool compress;
 	bool suspended;
 	bool start_wanted;		/* StartReplication was asked for and has not ended */
+	uint64_t start_time_us;		/* and is to begin then, since 1970 UTC; 0: at once */
+	uint64_t rate;			/* limit in bytes a second, 0: none; see rate.h */
+	struct state_auto auto_resync;
 	bool initial_complete;		/* the replica holds all of a full pass; deltas follow */
 	bool replica_opened;		/* the replica may know of this relationship */
 	enum state_initial initial_type;	/* as StartReplication was asked last */
@@ -70,7 +95,9 @@ struct state {
 	uint64_t last_pass;		/* newest acknowledged pass, 0: none */
 	uint64_t last_point;		/* newest acknowledged pass that is a point, 0: none */
 	uint64_t last_point_time_us;	/* its cut, microseconds since 1970 UTC */
+	uint64_t last_sent_time_us;	/* when the newest pass was acknowledged, 0: none was */
 	struct state_statistics statistics;
+	struct state_period period;
 	unsigned int disk_count;	/* 1 to STATE_MAX_DISKS */
 	struct state_disk disks[STATE_MAX_DISKS];
 };

@@ -6,6 +6,7 @@
 #include "../common/format.h"
 #include "../common/log.h"
 #include "../primary/pass.h"
+#include "../primary/record.h"
 #include "../primary/track.h"
 #include "work.h"
 
@@ -67,12 +68,11 @@ void work_create_free(void *arg)
 
 /* --- replicate ---------------------------------------------------------------- */
 
-static void count_failure(struct state_file *file)
+static void count_failure(struct state_file *file, int code)
 {
 	struct err why = { 0 };
 
-	state_file_begin(file)->statistics.failures++;
-	if (state_file_end(file, &why))
+	if (record_failure(file, code, &why))
 		log_warn("%s", why.text);
 }
 
@@ -109,7 +109,7 @@ int work_replicate(struct job *job, struct err *e)
 		job_pass_ended(job);
 		if (rc) {
 			if (job->cancel == JOB_GO_ON)
-				count_failure(work->file);
+				count_failure(work->file, rc);
 			return rc;
 		}
 		/* An initial pass takes long and is no point itself; a delta follows. */
