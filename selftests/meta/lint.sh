@@ -165,6 +165,9 @@ main() {
 		tail -n1 "$dir/output" | sed "s/^/# status $status: /"
 		failed=1
 	fi
+	# Once more, with all there is from before: a finding stays one until it is mended.
+	"$root/tools/lint" --tree "$tree" module >"$dir/output" 2>&1
+	found module 'cbt_bitmap_unused'
 	# kernel-doc is looked at when the compiler is content.
 	must '/cbt_bitmap_sparse(void);/,$d' kmod/bitmap.c
 	"$root/tools/lint" --tree "$tree" module >"$dir/output" 2>&1
