@@ -7,6 +7,7 @@
 # make lint       installs what it needs, runs the static checks
 # make install    what was built, DESTDIR and PREFIX as usual; or `make install-dkms` for the
 #                 module and `make install-programs`; uninstall
+# make bench      installs what it needs, builds, measures passes beside other programs
 # make help       all targets
 
 BUILD   ?= build
@@ -27,14 +28,15 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 
 # One list a folder; main.c of service and cli are the programs.
-FOLDERS  = common ring wire store libblkcbt primary replica service cli
+FOLDERS  = common ring wire store libblkcbt primary replica service cli bench
 SOURCES := $(foreach f,$(FOLDERS),$(wildcard userspace/$f/*.c))
 MAINS    = userspace/service/main.c userspace/cli/main.c
-PARTS   := $(filter-out $(MAINS) userspace/cli/% userspace/service/%,$(SOURCES))
+PARTS   := $(filter-out $(MAINS) userspace/cli/% userspace/service/% userspace/bench/%,$(SOURCES))
 OBJ      = $(patsubst %.c,$(BUILD)/%.o,$1)
 
 SERVICE_SOURCES := $(filter userspace/service/%,$(SOURCES))
 CLI_SOURCES     := $(filter userspace/cli/%,$(SOURCES))
+BENCH_SOURCES   := $(filter userspace/bench/%,$(SOURCES))
 UNIT_TESTS      := $(patsubst selftests/unit/%.c,$(BUILD)/unit/%,$(wildcard selftests/unit/test-*.c))
 PROGRAMS        := $(if $(SERVICE_SOURCES),$(BUILD)/vmreplicad) $(if $(CLI_SOURCES),$(BUILD)/vmreplica)
 LIB_OBJS        := $(call OBJ,$(filter userspace/libblkcbt/%,$(SOURCES)))
@@ -65,6 +67,9 @@ $(BUILD)/vmreplicad: $(call OBJ,$(SERVICE_SOURCES)) $(BUILD)/libparts.a
 
 $(BUILD)/vmreplica: $(call OBJ,$(CLI_SOURCES)) $(BUILD)/libparts.a
 	$(CC) $(CFLAGS) $(SAN) -pie -o $@ $(call OBJ,$(CLI_SOURCES)) $(BUILD)/libparts.a $(PKG_LIBS)
+
+$(BUILD)/vmreplica-bench: $(call OBJ,$(BENCH_SOURCES)) $(BUILD)/libparts.a
+	$(CC) $(CFLAGS) $(SAN) -pie -o $@ $(call OBJ,$(BENCH_SOURCES)) $(BUILD)/libparts.a $(PKG_LIBS)
 
 $(BUILD)/libblkcbt.so.0: $(LIB_OBJS:.o=.pic.o) userspace/libblkcbt/blkcbt.map
 	$(CC) $(CFLAGS) -shared -Wl,-soname,libblkcbt.so.0 -Wl,--version-script=userspace/libblkcbt/blkcbt.map \
@@ -133,6 +138,13 @@ $(BUILD)/unit/%: $(BUILD)/selftests/unit/%.o $(BUILD)/libparts.a
 demo: all
 	@tools/install-deps guest demo
 	@tools/demo
+
+# How fast passes are, beside other programs: ARGS are those of tools/bench.
+.PHONY: bench
+bench: deps-build
+	@tools/install-deps bench
+	@$(MAKE) --no-print-directory $(BUILD)/vmreplica-bench
+	@tools/bench $(ARGS)
 
 # Static checks: one runner, whose last line is "lint: N passed, N failed".
 lint: deps-build

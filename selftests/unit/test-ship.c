@@ -315,7 +315,8 @@ TEST(checkpoint_and_resume)
 	CHECK_EQ(rig_ship(&rig, &spec, &e), -ECANCELED);
 	close(socks[0]);
 	pthread_join(rx.thread, NULL);
-	CHECK_EQ(rx.result, -ECONNRESET);
+	/* The replica notices while it reads, or while it answers a CHECKPOINT. */
+	CHECK(rx.result == -ECONNRESET || rx.result == -EPIPE);
 	CHECK(told.checkpoints >= 9);
 	CHECK_EQ(store_initial(rig.store), STORE_INITIAL_RECEIVING);
 	rig_free_extents(&rig, disks);

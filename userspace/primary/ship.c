@@ -185,6 +185,30 @@ static enum encode_mode choose_mode(struct ship *s)
 	return adapt_next(&s->adapt) ? ENCODE_SAMPLE : ENCODE_RAW;
 }
 
+static void encode_job(struct workers_job *job)
+{
+	struct slot *slot = (struct slot *)job;
+
+	encode_buffer(slot->raw, slot->bytes, slot->chunk_bytes, slot->mode, slot->room,
+		      &slot->encoded);
+}
+
+/*
+ * What is not packed is only looked through for zeros and its checksum: this thread does so while
+ * it has just been read and is about to be copied, as waking another would cost more.
+ */
+static void encode(struct ship *s, struct slot *slot)
+{
+	slot->mode = choose_mode(s);
+	if (slot->mode == ENCODE_RAW) {
+		encode_job(&slot->job);
+		slot->state = SLOT_READY;
+		return;
+	}
+	slot->state = SLOT_ENCODING;
+	workers_put(s->workers, &slot->job);
+}
+
 /*
  * Some of a slot was read. What O_DIRECT reads goes on at an aligned place only, so an
  * odd rest is read again with what follows it; if nothing follows, the disk has ended.
@@ -219,21 +243,11 @@ static int read_ended(struct ship *s, struct slot *slot, int result, struct err 
 	s->reading--;
 	if (s->spec->read_done)
 		s->spec->read_done(s->spec->arg, slot->disk, slot->offset, slot->bytes);
-	slot->state = SLOT_ENCODING;
-	slot->mode = choose_mode(s);
-	workers_put(s->workers, &slot->job);
+	encode(s, slot);
 	return 0;
 }
 
-/* --- encoding --------------------------------------------------------------- */
-
-static void encode_job(struct workers_job *job)
-{
-	struct slot *slot = (struct slot *)job;
-
-	encode_buffer(slot->raw, slot->bytes, slot->chunk_bytes, slot->mode, slot->room,
-		      &slot->encoded);
-}
+/* --- encoding in workers ---------------------------------------------------- */
 
 static void take_encoded(struct ship *s)
 {

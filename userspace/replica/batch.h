@@ -49,6 +49,12 @@ static inline bool batch_enough(const struct batch *b)
 	return b->count == BATCH_MAX_FRAMES || b->in_used + b->out_used >= BATCH_ENOUGH_BYTES;
 }
 
+/* Whether batch_decode() has something to unpack, which takes long. */
+static inline bool batch_packed(const struct batch *b)
+{
+	return b->out_used;
+}
+
 /* Verifies the checksums, unpacks, pads with zeros. 0 or -EBADMSG; from any thread. */
 int batch_decode(struct batch *b, struct err *e);
 

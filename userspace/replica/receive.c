@@ -32,6 +32,8 @@
  * directly to its slot. So small frames cost few system calls, and large ones little copying.
  */
 #define STAGE_BYTES	(32u << 10)
+/* Behind a frame of so many bytes only a header is read ahead: another such frame may follow it. */
+#define LARGE_BYTES	(64u << 10)
 
 #define TICK_MS		1000
 /* A primary that sends nothing for so long has given up long ago, and its host did not say so. */
@@ -76,6 +78,7 @@ struct receive {
 	uint32_t stage_at, stage_end;	/* what is yet to be parsed */
 	uint8_t *rest;			/* where the rest of a payload goes */
 	uint32_t rest_bytes;		/* 0: the next thing in the stream is a header */
+	bool large;			/* the last payload had LARGE_BYTES or more */
 	bool receiving;
 	int64_t moved_s;		/* when @receiving began */
 
@@ -133,13 +136,21 @@ static struct slot *begin_slot(struct receive *rc)
 	return slot;
 }
 
-static void close_slot(struct receive *rc)
+/* What is not packed has only its checksums looked at: here, while it is in the cache. */
+static int close_slot(struct receive *rc, struct err *e)
 {
-	if (!rc->filling)
-		return;
-	rc->filling->state = SLOT_DECODING;
-	workers_put(rc->workers, &rc->filling->job);
+	struct slot *slot = rc->filling;
+
+	if (!slot)
+		return 0;
 	rc->filling = NULL;
+	if (batch_packed(&slot->batch)) {
+		slot->state = SLOT_DECODING;
+		workers_put(rc->workers, &slot->job);
+		return 0;
+	}
+	slot->state = SLOT_DECODED;
+	return batch_decode(&slot->batch, e);
 }
 
 static bool slot_done(const struct slot *slot)
@@ -210,7 +221,9 @@ static int take_range(struct receive *rc, const struct wire_header *h, struct er
 		return r;
 	chunk_bytes = rc->disks[h->disk].chunk_bytes;
 	if (rc->filling && !batch_has_room(&rc->filling->batch, h, chunk_bytes))
-		close_slot(rc);
+		r = close_slot(rc, e);
+	if (r)
+		return r;
 	if (!rc->filling)
 		rc->filling = begin_slot(rc);
 	if (!rc->filling)
@@ -218,6 +231,7 @@ static int take_range(struct receive *rc, const struct wire_header *h, struct er
 	frame = batch_add(&rc->filling->batch, h, chunk_bytes);
 	rc->rest = frame->payload;
 	rc->rest_bytes = h->payload_bytes;
+	rc->large = h->payload_bytes >= LARGE_BYTES;
 	rc->frames++;
 	rc->raw_bytes += h->raw_bytes;
 	return 0;
@@ -225,6 +239,8 @@ static int take_range(struct receive *rc, const struct wire_header *h, struct er
 
 static int take_checkpoint(struct receive *rc, const struct wire_header *h, struct err *e)
 {
+	int r;
+
 	if (rc->begin->kind != WIRE_PASS_INITIAL)
 		return err_set(
 			e, -EPROTO,
@@ -234,7 +250,9 @@ static int take_checkpoint(struct receive *rc, const struct wire_header *h, stru
 			       "the primary sent a CHECKPOINT of disk %" PRIu32 " at %" PRIu64
 			       ", which there is not",
 			       h->disk, h->offset);
-	close_slot(rc);
+	r = close_slot(rc, e);
+	if (r)
+		return r;
 	if (!checkpoints_add(&rc->checkpoints, h->disk, h->offset, rc->slots_begun))
 		return err_set(e, -EPROTO,
 			       "the primary sent more than %d CHECKPOINT frames without an answer",
@@ -349,20 +367,23 @@ static int parse_one(struct receive *rc, struct err *e)
 /* 0 or -EAGAIN (all slots are in use) or what is wrong with the stream. */
 static int parse(struct receive *rc, struct err *e)
 {
-	int r = 0;
+	int r = 0, closed;
 
 	while (!r && !rc->ended && !rc->aborted) {
 		take_rest(rc);
 		if (rc->rest_bytes)
 			return 0;
 		if (rc->filling && batch_enough(&rc->filling->batch))
-			close_slot(rc);
-		r = parse_one(rc, e);
+			r = close_slot(rc, e);
+		if (!r)
+			r = parse_one(rc, e);
 	}
-	/* The stream pauses at the end of a frame: what came goes on its way. */
-	close_slot(rc);
-	if (r < 0)
+	if (r < 0 && r != -EAGAIN)
 		return r;
+	/* The stream pauses at the end of a frame: what came goes on its way. */
+	closed = close_slot(rc, e);
+	if (closed || r < 0)
+		return closed ? closed : r;
 	if ((rc->ended || rc->aborted) && rc->stage_at != rc->stage_end)
 		return err_set(e, -EPROTO,
 			       "the primary went on without waiting for the end of the pass");
@@ -371,7 +392,7 @@ static int parse(struct receive *rc, struct err *e)
 
 static void start_receive(struct receive *rc)
 {
-	uint32_t have = rc->stage_end - rc->stage_at;
+	uint32_t have = rc->stage_end - rc->stage_at, want;
 
 	if (rc->receiving || rc->ended || rc->aborted)
 		return;
@@ -384,7 +405,8 @@ static void start_receive(struct receive *rc)
 	memmove(rc->stage, rc->stage + rc->stage_at, have);
 	rc->stage_at = 0;
 	rc->stage_end = have;
-	ring_recv(rc->ring, rc->sock, rc->stage + have, STAGE_BYTES - have, false, TAG_RECV);
+	want = rc->large && have < WIRE_HEADER_BYTES ? WIRE_HEADER_BYTES : STAGE_BYTES;
+	ring_recv(rc->ring, rc->sock, rc->stage + have, want - have, false, TAG_RECV);
 }
 
 static int received(struct receive *rc, int result, struct err *e)

@@ -4,7 +4,12 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "ring.h"
 
@@ -17,6 +22,12 @@ struct ring {
 	struct bufpool pool; /* ring_register()'s; base null: buffers are not registered */
 	bool fixed_files;
 	int *files;
+	bool *in_memory;		/* of each of @files */
+	int written_fd;			/* the last of ring_writev(), -1: none */
+	bool written_in_memory;
+	/* Operations that were done at once, in a circle: ready_from, ready_count of ready_room. */
+	struct ring_done *ready;
+	unsigned int ready_room, ready_from, ready_count;
 };
 
 int ring_create(struct ring **out, unsigned int entries, struct err *e)
@@ -27,10 +38,18 @@ int ring_create(struct ring **out, unsigned int entries, struct err *e)
 
 	if (!ring)
 		return err_set(e, -ENOMEM, "out of memory");
+	ring->written_fd = -1;
+	ring->ready_room = entries;
+	ring->ready = calloc(entries, sizeof(*ring->ready));
+	if (!ring->ready) {
+		free(ring);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
 	r = io_uring_queue_init(entries, &ring->uring, flags);
 	if (r == -EINVAL)
 		r = io_uring_queue_init(entries, &ring->uring, 0);
 	if (r) {
+		free(ring->ready);
 		free(ring);
 		return err_sys(
 			e, r,
@@ -45,8 +64,17 @@ void ring_destroy(struct ring *ring)
 	if (!ring)
 		return;
 	io_uring_queue_exit(&ring->uring);
+	free(ring->ready);
+	free(ring->in_memory);
 	free(ring->files);
 	free(ring);
+}
+
+bool ring_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
 static bool register_pool(struct ring *ring, const struct bufpool *pool)
@@ -67,8 +95,11 @@ int ring_register(struct ring *ring, const struct bufpool *pool, const int *file
 		  unsigned int count)
 {
 	ring->files = calloc(count, sizeof(*files));
-	if (!ring->files)
+	ring->in_memory = calloc(count, sizeof(*ring->in_memory));
+	if (!ring->files || !ring->in_memory)
 		return -ENOMEM;
+	for (unsigned int i = 0; i < count; i++)
+		ring->in_memory[i] = ring_in_memory(files[i]);
 	memcpy(ring->files, files, count * sizeof(*files));
 	ring->fixed_files = !io_uring_register_files(&ring->uring, files, count);
 	if (register_pool(ring, pool))
@@ -92,12 +123,41 @@ static struct io_uring_sqe *next_sqe(struct ring *ring)
 	return sqe;
 }
 
+/* What was done at once; at most @entries operations are under way, so there is room. */
+static void done_at_once(struct ring *ring, uint64_t tag, ssize_t result)
+{
+	unsigned int at = (ring->ready_from + ring->ready_count) % ring->ready_room;
+
+	if (ring->ready_count == ring->ready_room) {
+		ring->failed = -EBUSY;
+		return;
+	}
+	ring->ready[at] = (struct ring_done){ tag, result < 0 ? -errno : (int)result };
+	ring->ready_count++;
+}
+
+static unsigned int take_ready(struct ring *ring, struct ring_done *done, unsigned int room)
+{
+	unsigned int count = 0;
+
+	for (; count < room && ring->ready_count; ring->ready_count--) {
+		done[count++] = ring->ready[ring->ready_from];
+		ring->ready_from = (ring->ready_from + 1) % ring->ready_room;
+	}
+	return count;
+}
+
 void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t bytes, uint64_t offset,
 	       uint64_t tag)
 {
-	struct io_uring_sqe *sqe = next_sqe(ring);
 	int fd = ring->fixed_files ? (int)file : ring->files[file];
+	struct io_uring_sqe *sqe;
 
+	if (ring->in_memory[file]) {
+		done_at_once(ring, tag, pread(ring->files[file], buffer, bytes, offset));
+		return;
+	}
+	sqe = next_sqe(ring);
 	if (!sqe)
 		return;
 	if (ring->pool.base)
@@ -114,8 +174,17 @@ void ring_read(struct ring *ring, unsigned int file, void *buffer, uint32_t byte
 void ring_writev(struct ring *ring, int fd, const struct iovec *iov, unsigned int count,
 		 uint64_t offset, uint64_t tag)
 {
-	struct io_uring_sqe *sqe = next_sqe(ring);
+	struct io_uring_sqe *sqe;
 
+	if (fd != ring->written_fd) {
+		ring->written_fd = fd;
+		ring->written_in_memory = ring_in_memory(fd);
+	}
+	if (ring->written_in_memory) {
+		done_at_once(ring, tag, pwritev(fd, iov, count, offset));
+		return;
+	}
+	sqe = next_sqe(ring);
 	if (!sqe)
 		return;
 	io_uring_prep_writev(sqe, fd, iov, count, offset);
@@ -171,15 +240,20 @@ int ring_wait(struct ring *ring, struct ring_done *done, unsigned int room, int 
 	      struct err *e)
 {
 	struct __kernel_timespec timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000LL };
+	unsigned int count;
 	struct io_uring_cqe *cqe;
 	int r;
 
 	if (ring->failed)
 		return err_sys(e, ring->failed, "io_uring does not take another operation");
-	r = io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, &timeout, NULL);
+	count = take_ready(ring, done, room);
+	if (count)
+		r = io_uring_submit_and_get_events(&ring->uring);
+	else
+		r = io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, &timeout, NULL);
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EAGAIN && r != -EBUSY)
 		return err_sys(e, r, "io_uring failed");
-	return (int)reap(ring, done, room);
+	return (int)(count + reap(ring, done + count, room - count));
 }
 
 bool ring_drain(struct ring *ring, int timeout_ms)

@@ -7,6 +7,9 @@
  * its tag. What it points to must live until then. At most @entries operations
  * may be under way at a time; queueing never fails (what cannot be
  * queued is reported by ring_wait()).
+ *
+ * Reads and writes of files in memory (tmpfs) are done when they are queued: the kernel would
+ * hand them to threads of its own, which costs more than it spares.
  */
 #ifndef VMR_RING_RING_H
 #define VMR_RING_RING_H
@@ -30,6 +33,9 @@ int ring_create(struct ring **ring, unsigned int entries, struct err *e);
 
 /* Operations under way are left to the kernel: ring_drain() before it. */
 void ring_destroy(struct ring *ring);
+
+/* Whether @fd is a file in memory: more than a few operations at a time gain nothing there. */
+bool ring_in_memory(int fd);
 
 /*
  * Registers what ring_read() uses: spares the kernel to look up the file and to pin the
