@@ -85,7 +85,7 @@ $(BUILD)/%.o: %.c
 
 # Unit tests run with sanitizers: built apart, in $(BUILD)/san.
 unit:
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/san SAN="-fsanitize=address,undefined -fno-omit-frame-pointer" \
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/san SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
 		HARDEN= unit-programs
 
 .PHONY: unit-programs
