@@ -3,7 +3,6 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "debug.h"
 #include "disk.h"
 
 #define MIN_CHUNK_BYTES	4096
@@ -193,26 +192,6 @@ u64 cbt_disk_memory(const struct cbt_disk *disk)
 u64 cbt_disk_size_bytes(const struct cbt_disk *disk)
 {
 	return (disk->end - disk->first) << SECTOR_SHIFT;
-}
-
-void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sector_t end)
-{
-	u64 from = (first - disk->first) >> disk->chunk_shift;
-	u64 last = (end - 1 - disk->first) >> disk->chunk_shift;
-
-	if (cbt_debug_forget_mark())
-		return;
-	if (likely(from == last))
-		cbt_bitmap_set_one(&disk->map[slot], from);
-	else
-		cbt_bitmap_set(&disk->map[slot], from, last - from + 1);
-	/* The marks before whatever the caller looks at next. */
-	if (likely(from == last))
-		smp_mb__after_atomic();	/* there is one in the set bit */
-	else
-		smp_mb();	/* also those that were set without a locked operation */
-	this_cpu_inc(disk->stats->writes);
-	this_cpu_add(disk->stats->bytes, (end - first) << SECTOR_SHIFT);
 }
 
 /* The device or partition as it is now: its first sector and size; false when it is gone. */

@@ -16,6 +16,7 @@
 #include <uapi/linux/blkcbt.h>
 
 #include "bitmap.h"
+#include "debug.h"
 
 struct cbt_group;
 
@@ -62,9 +63,32 @@ u64 cbt_disk_size_bytes(const struct cbt_disk *disk);
 
 /*
  * Marks the chunks of sectors @first to @end (exclusive, of the gendisk, within the
- * disk) in the bitmap of @slot. Any context; the caller is in that slot's epoch.
+ * disk) in the bitmap of @slot, and counts the write. Any context; the caller is in
+ * that slot's epoch. A full barrier orders the marks before what the caller looks at next.
  */
-void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first, sector_t end);
+static __always_inline void cbt_disk_mark(struct cbt_disk *disk, unsigned int slot, sector_t first,
+					  sector_t end)
+{
+	u64 from = (first - disk->first) >> disk->chunk_shift;
+	u64 last = (end - 1 - disk->first) >> disk->chunk_shift;
+	struct cbt_disk_stats __percpu *stats = disk->stats;
+
+	if (cbt_debug_forget_mark())
+		return;
+	if (likely(from == last)) {
+		cbt_bitmap_set_one(&disk->map[slot], from);
+		/*
+		 * There is one in the set bit. A bit that another has set was only read, which
+		 * has an order by itself where this one here is none.
+		 */
+		smp_mb__after_atomic();
+	} else {
+		cbt_bitmap_set(&disk->map[slot], from, last - from + 1);
+		smp_mb();	/* also those that were set without a locked operation */
+	}
+	this_cpu_inc(stats->writes);
+	this_cpu_add(stats->bytes, (end - first) << SECTOR_SHIFT);
+}
 
 /* Takes back reasons that a full pass cures. */
 #define CBT_DISK_CURABLE (CBT_UNTRUSTED_FRESH | CBT_UNTRUSTED_PASSTHROUGH | CBT_UNTRUSTED_MEMORY | \

@@ -16,8 +16,20 @@
 static DEFINE_HASHTABLE(taps, TAP_HASH_BITS);	/* RCU; changed under tap_lock */
 static DEFINE_MUTEX(tap_lock);
 
-#define for_each_tap(disk, gendisk) \
-	hash_for_each_possible_rcu_notrace(taps, disk, tap_entry, (unsigned long)(gendisk)) \
+/*
+ * All that a write to any other device pays, per probe: a look whether there is anything
+ * where its gendisk would be. No disk at all is the likely answer.
+ */
+static __always_inline struct hlist_node *first_tap(const struct gendisk *gd)
+{
+	return rcu_dereference_raw_check(hlist_first_rcu(&taps[hash_min((unsigned long)gd,
+									TAP_HASH_BITS)]));
+}
+
+#define for_each_tap(disk, first, gendisk) \
+	for (disk = hlist_entry_safe(first, struct cbt_disk, tap_entry); disk; \
+	     disk = hlist_entry_safe(rcu_dereference_raw_check(hlist_next_rcu(&disk->tap_entry)), \
+				     struct cbt_disk, tap_entry)) \
 		if (disk->gd == (gendisk))
 
 /* May a bio submitted to @bdev reach the sectors of @disk? */
@@ -28,40 +40,65 @@ static bool reaches(const struct cbt_disk *disk, const struct block_device *bdev
 	return !disk->partno || !partno || partno == disk->partno;
 }
 
-/* @may_wait: it can be re-targeted from here to wait for what has to be kept. */
-static void note_write(struct cbt_disk *disk, struct bio *bio, struct block_device *bdev,
-		       bool may_wait)
+/* No memory for the context. Its completion will find the write unseen and say so again. */
+static noinline void miss_write(struct cbt_disk *disk, struct cbt_epoch *epoch,
+				struct cbt_preserve *preserve)
 {
-	sector_t first = max(bio->bi_iter.bi_sector, disk->first);
-	sector_t end = min(bio_end_sector(bio), disk->end);
-	struct cbt_preserve *preserve = NULL;
-	struct cbt_epoch *epoch;
+	cbt_disk_distrust(disk, CBT_UNTRUSTED_MEMORY);
+	if (preserve)
+		cbt_preserve_fail(preserve);
+	cbt_epoch_leave(epoch);
+}
 
-	if (unlikely(first >= end) && !reaches(disk, bdev))
-		return;
-	epoch = cbt_epoch_enter(&disk->group->epochs);
-	if (likely(first < end)) {
+/* Where a bio goes and which sectors of the device it names, before anything is changed in it. */
+struct target {
+	struct block_device *bdev;
+	sector_t first, end;
+	bool may_wait;		/* it can be re-targeted from here to wait for what has to be kept */
+};
+
+/* What cannot wait for the past goes on without it. */
+static noinline void hold_write(struct cbt_disk *disk, struct bio *bio, const struct target to,
+				struct cbt_preserve *preserve)
+{
+	sector_t first = max(to.first, disk->first), end = min(to.end, disk->end);
+
+	if (!to.may_wait ||
+	    !cbt_write_hold(bio, to.bdev, preserve, first - disk->first, end - disk->first))
+		cbt_preserve_fail(preserve);
+}
+
+/* @bio changes sectors @first to @end of the disk, or none of them if not @some. */
+static __always_inline void take_write(struct cbt_disk *disk, struct bio *bio,
+				       const struct target to, bool some, sector_t first,
+				       sector_t end)
+{
+	struct cbt_epoch *epoch = cbt_epoch_enter(&disk->group->epochs);
+	struct cbt_preserve *preserve = NULL;
+
+	if (some) {
 		/* The mark before the look, see preserve.h; a full barrier is in it. */
 		cbt_disk_mark(disk, epoch->slot, first, end);
 		preserve = READ_ONCE(disk->preserve);
 	}
-	if (unlikely(bio_end_sector(bio) > disk->end) && !disk->partno)
-		cbt_disk_distrust(disk, CBT_UNTRUSTED_RESIZED);
 	if (unlikely(preserve) && !cbt_preserve_must_hold(preserve, disk, epoch, first, end))
 		preserve = NULL;
-	if (unlikely(!cbt_write_wrap(disk, epoch, bio))) {
-		/* Its completion will find it unseen and say so again. */
-		cbt_disk_distrust(disk, CBT_UNTRUSTED_MEMORY);
-		if (preserve)
-			cbt_preserve_fail(preserve);
-		cbt_epoch_leave(epoch);
+	if (unlikely(!cbt_write_wrap(disk, epoch, bio, to.first, to.end)))
+		miss_write(disk, epoch, preserve);
+	else if (unlikely(preserve))
+		hold_write(disk, bio, to, preserve);
+}
+
+/* A write of which only a part, or nothing, lies in what is tracked. */
+static noinline void take_clipped(struct cbt_disk *disk, struct bio *bio, const struct target to)
+{
+	sector_t first = max(to.first, disk->first), end = min(to.end, disk->end);
+
+	if (first >= end && !reaches(disk, to.bdev))
 		return;
-	}
-	/* What cannot wait for the past goes on without it. */
-	if (unlikely(preserve) &&
-	    (!may_wait ||
-	     !cbt_write_hold(bio, bdev, preserve, first - disk->first, end - disk->first)))
-		cbt_preserve_fail(preserve);
+	if (to.end > disk->end && !disk->partno)
+		cbt_disk_distrust(disk, CBT_UNTRUSTED_RESIZED);
+	take_write(disk, bio, to, first < end, first, end);
 }
 
 /* Writes, discards and zeroing name the sectors that they change; nothing else here does. */
@@ -78,27 +115,42 @@ static bool range_known(const struct bio *bio)
 	}
 }
 
-static void see(struct bio *bio, bool may_wait)
+static __always_inline void see(struct bio *bio, struct hlist_node *first_node, bool may_wait)
 {
-	struct block_device *bdev = bio->bi_bdev;	/* waiting changes it */
-	struct gendisk *gd = bdev->bd_disk;
+	const struct target to = {
+		bio->bi_bdev, bio->bi_iter.bi_sector, bio_end_sector(bio), may_wait
+	};
+	struct gendisk *gd = to.bdev->bd_disk;
 	struct cbt_disk *disk;
 
-	for_each_tap(disk, gd) {
-		if (unlikely(!range_known(bio)))
+	for_each_tap(disk, first_node, gd) {
+		if (bio_op(bio) != REQ_OP_WRITE && unlikely(!range_known(bio)))
 			cbt_disk_distrust(disk, CBT_UNTRUSTED_UNKNOWN_WRITE);
-		else if (bio_sectors(bio))
-			note_write(disk, bio, bdev, may_wait);
+		else if (unlikely(to.first >= to.end))
+			continue;	/* a flush */
+		else if (unlikely(to.first < disk->first || to.end > disk->end))
+			take_clipped(disk, bio, to);
+		else
+			take_write(disk, bio, to, true, to.first, to.end);
 	}
+}
+
+static noinline void see_queued(struct bio *bio, struct hlist_node *first)
+{
+	see(bio, first, true);
 }
 
 /* Tracepoint block_bio_queue. */
 static void bio_queue(void *data, struct bio *bio)
 {
+	struct hlist_node *first;
+
 	if (!op_is_write(bio_op(bio)))
 		return;
 	cbt_compat_probe_enter();
-	see(bio, true);
+	first = first_tap(bio->bi_bdev->bd_disk);
+	if (unlikely(first))
+		see_queued(bio, first);
 	cbt_compat_probe_exit();
 }
 
@@ -114,7 +166,7 @@ static void bio_remap(void *data, struct bio *bio, dev_t dev, sector_t from)
 		return;
 	cbt_compat_probe_enter();
 	if (!bdev_partno(bio->bi_bdev) || bio->bi_bdev->bd_dev == dev)
-		see(bio, false);
+		see(bio, first_tap(bio->bi_bdev->bd_disk), false);
 	cbt_compat_probe_exit();
 }
 
@@ -126,6 +178,17 @@ static void check_seen(struct cbt_disk *disk, const struct bio *bio)
 		cbt_disk_distrust(disk, CBT_UNTRUSTED_UNKNOWN_WRITE);
 }
 
+/*
+ * The likely case: one disk where @first is, and @bio is wrapped for it. False says
+ * nothing. This is the very proof that check_seen() asks for, before anything else is: if
+ * the disk is on another device, there is nothing to be checked on this one.
+ */
+static __always_inline bool seen_by_all(const struct hlist_node *first, const struct bio *bio)
+{
+	return likely(!READ_ONCE(first->next)) &&
+	       cbt_write_seen_alone(hlist_entry(first, struct cbt_disk, tap_entry), bio);
+}
+
 /* By now bi_size may be 0 for all; a flush alone never had pages of its own. */
 static bool is_empty_flush(struct bio *bio)
 {
@@ -133,18 +196,27 @@ static bool is_empty_flush(struct bio *bio)
 	       (!bio->bi_io_vec || (!bio->bi_vcnt && !bio_flagged(bio, BIO_CLONED)));
 }
 
-/* Tracepoint block_bio_complete: drivers that take bios. */
-static void bio_complete(void *data, struct request_queue *q, struct bio *bio)
+static noinline void check_bio(struct bio *bio, struct hlist_node *first)
 {
 	struct gendisk *gd = bio->bi_bdev->bd_disk;
 	struct cbt_disk *disk;
 
+	for_each_tap(disk, first, gd)
+		if (!is_empty_flush(bio))
+			check_seen(disk, bio);
+}
+
+/* Tracepoint block_bio_complete: drivers that take bios. */
+static void bio_complete(void *data, struct request_queue *q, struct bio *bio)
+{
+	struct hlist_node *first;
+
 	if (!op_is_write(bio_op(bio)) || queue_is_mq(q))
 		return;
 	cbt_compat_probe_enter();
-	for_each_tap(disk, gd)
-		if (!is_empty_flush(bio))
-			check_seen(disk, bio);
+	first = first_tap(bio->bi_bdev->bd_disk);
+	if (unlikely(first) && !seen_by_all(first, bio))
+		check_bio(bio, first);
 	cbt_compat_probe_exit();
 }
 
@@ -175,28 +247,55 @@ static void rq_issue(void *data, struct request *rq)
 	cbt_compat_probe_exit();
 }
 
-/*
- * Tracepoint block_rq_complete: drivers that take requests, whose bios are not told of one by
- * one. And passthrough again, for a full pass begun while it was in flight.
- */
-static void rq_complete(void *data, struct request *rq, blk_status_t error, unsigned int bytes)
+/* The bios of a request are not told of one by one. */
+static noinline void check_request(struct request *rq, struct hlist_node *first)
 {
-	struct gendisk *gd = rq->q->disk;
 	struct cbt_disk *disk;
 	struct bio *bio;
 
-	if (!op_is_write(req_op(rq)) && !blk_rq_is_passthrough(rq))
-		return;
+	for_each_tap(disk, first, rq->q->disk)
+		for (bio = rq->bio; bio; bio = bio->bi_next)
+			if (bio_sectors(bio))
+				check_seen(disk, bio);
+}
+
+static __always_inline void complete_write(struct request *rq)
+{
+	struct hlist_node *first;
+	struct bio *bio;
+
 	cbt_compat_probe_enter();
-	if (blk_rq_is_passthrough(rq)) {
-		distrust_passthrough(rq);
-	} else {
-		for_each_tap(disk, gd)
-			for (bio = rq->bio; bio; bio = bio->bi_next)
-				if (bio_sectors(bio))
-					check_seen(disk, bio);
+	first = first_tap(rq->q->disk);
+	if (unlikely(first)) {
+		for (bio = rq->bio; bio && seen_by_all(first, bio);)
+			bio = bio->bi_next;
+		if (unlikely(bio))
+			check_request(rq, first);
 	}
 	cbt_compat_probe_exit();
+}
+
+static noinline void complete_other(struct request *rq)
+{
+	if (op_is_write(req_op(rq)) && !blk_rq_is_passthrough(rq))
+		complete_write(rq);
+	if (!blk_rq_is_passthrough(rq))
+		return;
+	cbt_compat_probe_enter();
+	distrust_passthrough(rq);
+	cbt_compat_probe_exit();
+}
+
+/*
+ * Tracepoint block_rq_complete: drivers that take requests. And passthrough again, for a
+ * full pass begun while it was in flight.
+ */
+static void rq_complete(void *data, struct request *rq, blk_status_t error, unsigned int bytes)
+{
+	if (req_op(rq) == REQ_OP_WRITE)
+		complete_write(rq);
+	else
+		complete_other(rq);
 }
 
 /* --- probes -------------------------------------------------------------- */
@@ -271,7 +370,7 @@ static void page_written(struct gendisk *gd)
 {
 	struct cbt_disk *disk;
 
-	for_each_tap(disk, gd)
+	for_each_tap(disk, first_tap(gd), gd)
 		cbt_disk_distrust(disk, CBT_UNTRUSTED_UNKNOWN_WRITE);
 }
 

@@ -4,22 +4,16 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "debug.h"
 #include "disk.h"
 #include "epoch.h"
 #include "preserve.h"
 #include "write.h"
 
+/* As many as are in flight on a CPU as a rule; 10 KiB. */
 #define STOCK_MAX	128
 #define RESERVE		256
 
-/* Free contexts of a CPU, chained through @private. Interrupts are off while it is touched. */
-struct stock {
-	struct cbt_write *free;
-	unsigned int count;
-};
-
-static DEFINE_PER_CPU(struct stock, stocks);
+DEFINE_PER_CPU(struct cbt_write_stock, cbt_write_stock);
 static struct kmem_cache *write_cache;
 static mempool_t *reserve;		/* for when memory is short */
 static bio_end_io_t *chain_end_io;	/* bio_chain_endio() of the block layer */
@@ -27,41 +21,41 @@ static struct gendisk *wait_disk;	/* see cbt_write_hold() */
 
 /* --- contexts ------------------------------------------------------------ */
 
-static struct cbt_write *alloc_write(void)
+struct cbt_write *cbt_write_alloc_slow(void)
 {
-	struct cbt_write *write;
-	unsigned long flags;
-	struct stock *stock;
-
-	if (cbt_debug_fail_alloc())
-		return NULL;
-	local_irq_save(flags);
-	stock = this_cpu_ptr(&stocks);
-	write = stock->free;
-	if (likely(write)) {
-		stock->free = write->private;
-		stock->count--;
-	}
-	local_irq_restore(flags);
-	return likely(write) ? write : mempool_alloc(reserve, GFP_NOWAIT | __GFP_NOWARN);
+	return mempool_alloc(reserve, GFP_NOWAIT | __GFP_NOWARN);
 }
 
-static void free_write(struct cbt_write *write)
+/* Preemption is off, so that the count is that of the stock. */
+static __always_inline void push_write(struct cbt_write *write)
 {
-	unsigned long flags;
-	struct stock *stock;
+	struct cbt_write *next;
 
-	local_irq_save(flags);
-	stock = this_cpu_ptr(&stocks);
-	if (likely(stock->count < STOCK_MAX)) {
-		write->private = stock->free;
-		stock->free = write;
-		stock->count++;
-		write = NULL;
-	}
-	local_irq_restore(flags);
-	if (unlikely(write))
+	this_cpu_inc(cbt_write_stock.count);
+	do {
+		next = this_cpu_read(cbt_write_stock.free);
+		write->private = next;
+	} while (unlikely(this_cpu_cmpxchg(cbt_write_stock.free, next, write) != next));
+}
+
+/* Preemption is off. Interrupts may make the count exceed the limit by a few. */
+static __always_inline void free_write(struct cbt_write *write)
+{
+	if (likely(this_cpu_read(cbt_write_stock.count) < STOCK_MAX))
+		push_write(write);
+	else
 		mempool_free(write, reserve);
+}
+
+void cbt_write_put_back(struct cbt_write *chain)
+{
+	struct cbt_write *write;
+
+	while ((write = chain)) {
+		chain = write->private;
+		this_cpu_dec(cbt_write_stock.count);
+		push_write(write);
+	}
 }
 
 static void drain_stocks(void)
@@ -70,8 +64,8 @@ static void drain_stocks(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		while ((write = per_cpu(stocks, cpu).free)) {
-			per_cpu(stocks, cpu).free = write->private;
+		while ((write = per_cpu(cbt_write_stock, cpu).free)) {
+			per_cpu(cbt_write_stock, cpu).free = write->private;
 			kmem_cache_free(write_cache, write);
 		}
 	}
@@ -102,10 +96,8 @@ static unsigned int context_level(void)
 
 static void end_chain_member(struct bio *bio)
 {
-	struct chain_list *list;
+	struct chain_list *list = &this_cpu_ptr(&chains)->at[context_level()];
 
-	preempt_disable();
-	list = &this_cpu_ptr(&chains)->at[context_level()];
 	bio_list_add(&list->bios, bio);
 	if (!list->running) {
 		list->running = true;
@@ -113,30 +105,41 @@ static void end_chain_member(struct bio *bio)
 			bio->bi_end_io(bio);
 		list->running = false;
 	}
+}
+
+/* Leaves last, so that the module stays while this runs. */
+static noinline void end_chained(struct bio *bio, struct cbt_epoch *epoch)
+{
+	preempt_disable();
+	end_chain_member(bio);
+	cbt_epoch_leave(epoch);
 	preempt_enable();
 }
 
+/*
+ * The write has landed and is marked: its epoch may be sealed before its owner is told. With
+ * preemption off, so that who frees the epoch can wait for the last look at it. Behind that the
+ * compiler has only a jump left to do, which cbt_write_exit() waits for.
+ */
 void cbt_write_end_io(struct bio *bio)
 {
 	struct cbt_write *write = bio->bi_private;
 	struct cbt_epoch *epoch = write->epoch;
+	bio_end_io_t *end_io = write->end_io;
 
-	bio->bi_end_io = write->end_io;
+	bio->bi_end_io = end_io;
 	bio->bi_private = write->private;
 	if (unlikely(write->hold))	/* it ended before it came to wait */
 		cbt_preserve_put(write->hold);
-	free_write(write);
-	if (unlikely(bio->bi_end_io == chain_end_io))
-		end_chain_member(bio);
-	else if (likely(bio->bi_end_io))
-		bio->bi_end_io(bio);
-	/*
-	 * Last, so that the module stays while this runs; with preemption off, so that who
-	 * frees the epoch can wait for the last look at it.
-	 */
 	preempt_disable();
-	cbt_epoch_leave(epoch);
+	free_write(write);
+	if (likely(end_io != chain_end_io))
+		cbt_epoch_leave(epoch);
 	preempt_enable();
+	if (unlikely(end_io == chain_end_io))
+		end_chained(bio, epoch);
+	else if (likely(end_io))
+		end_io(bio);
 }
 
 /* The block layer keeps the function to itself; a chained bio shows it. */
@@ -150,24 +153,6 @@ static void learn_chain_end_io(void)
 	chain_end_io = child.bi_end_io;
 	bio_uninit(&child);
 	bio_uninit(&parent);
-}
-
-bool cbt_write_wrap(const struct cbt_disk *disk, struct cbt_epoch *epoch, struct bio *bio)
-{
-	struct cbt_write *write = alloc_write();
-
-	if (unlikely(!write))
-		return false;
-	write->serial = disk->serial;
-	write->epoch = epoch;
-	write->end_io = bio->bi_end_io;
-	write->private = bio->bi_private;
-	write->hold = NULL;
-	write->first = bio->bi_iter.bi_sector;
-	write->end = bio_end_sector(bio);
-	bio->bi_end_io = cbt_write_end_io;
-	bio->bi_private = write;
-	return true;
 }
 
 static const struct cbt_write *seen_by(const struct cbt_disk *disk, const struct bio *bio)
@@ -209,7 +194,7 @@ static bool seen_as_part(const struct cbt_disk *disk, const struct bio *bio)
 	return at > write->first && at <= write->end;
 }
 
-bool cbt_write_seen_otherwise(const struct cbt_disk *disk, const struct bio *bio)
+bool cbt_write_seen(const struct cbt_disk *disk, const struct bio *bio)
 {
 	return seen_by(disk, bio) || seen_as_part(disk, bio);
 }
