@@ -3,17 +3,22 @@
 #include "../../userspace/primary/plan.h"
 #include "unit.h"
 
+/* Who asked for what; a 1 is StartReplication. And what comes of it; a 1 is all. */
+enum { AUTO = 2, WANTED = 4, COMPARING = 8 };
+enum { COMPARE = 2 };
 enum { NEW = WIRE_STATE_NEW, RECEIVING = WIRE_STATE_RECEIVING, COMPLETE = WIRE_STATE_COMPLETE };
 
 static const struct {
 	const char *what;
-	bool complete, allow, untrusted;
+	bool complete;
+	unsigned int asked;
+	bool untrusted;
 	uint64_t last, checkpoint;
 	int state;
 	uint64_t replica_last, durable;
 	enum plan_answer answer;
 	enum wire_pass_kind kind;	/* with PLAN_GO, as the next two */
-	bool full;
+	unsigned int full;
 	uint64_t pass;
 } table[] = {
 	{ "the first pass: disks just added are untrusted", 0, 1, 1, 0, 0, NEW, 0, 0,
@@ -55,6 +60,28 @@ static const struct {
 	  PLAN_GO, WIRE_PASS_INITIAL, true, 8 },
 	{ "complete here, half there, same pass", 1, 0, 0, 0, 0, RECEIVING, 0, 0,
 	  PLAN_REPLICA_LOST, 0, 0, 0 },
+	{ "tracking interrupted, and it may be repaired by itself", 1, AUTO, 1, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, 1 | COMPARE, 8 },
+	{ "the replica went back, and it may be repaired by itself", 1, AUTO, 0, 7, 0, COMPLETE, 6, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, 1 | COMPARE, 8 },
+	{ "the replica is gone, and it may be repaired by itself", 1, AUTO, 0, 7, 0, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, 1 | COMPARE, 8 },
+	{ "nothing is to be repaired", 1, AUTO, 0, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, false, 8 },
+	{ "tracking interrupted, and the user asked for all", 1, 1 | AUTO, 1, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, true, 8 },
+	{ "the user asked for a comparison, though nothing is wrong", 1, WANTED, 0, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, 1 | COMPARE, 8 },
+	{ "the user asked for a comparison", 1, WANTED, 1, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, 1 | COMPARE, 8 },
+	{ "a comparison was interrupted: the map holds the rest", 1, COMPARING, 0, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, COMPARE, 8 },
+	{ "it was, and the host went down", 1, COMPARING, 1, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, 1 | COMPARE, 8 },
+	{ "a seeded initial pass", 0, 1 | COMPARING, 1, 0, 0, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, 1 | COMPARE, 1 },
+	{ "a seeded initial pass interrupted", 0, 1 | COMPARING, 0, 0, 100, RECEIVING, 0, 100,
+	  PLAN_GO, WIRE_PASS_INITIAL, COMPARE, 1 },
 	{ "lost and untrusted: the loss is said", 1, 0, 1, 7, 0, NEW, 0, 0, PLAN_REPLICA_LOST, 0, 0, 0 },
 };
 
@@ -63,7 +90,10 @@ TEST(table)
 	for (unsigned int i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct plan_facts facts = {
 			.initial_complete = table[i].complete,
-			.allow_full = table[i].allow,
+			.allow_full = table[i].asked & 1,
+			.allow_compare = table[i].asked & AUTO,
+			.resync_wanted = table[i].asked & WANTED,
+			.comparing = table[i].asked & COMPARING,
 			.untrusted = table[i].untrusted,
 			.last_pass = table[i].last,
 			.disk_count = 2,
@@ -82,7 +112,8 @@ TEST(table)
 		CHECK_EQ(answer, table[i].answer);
 		if (answer == PLAN_GO && table[i].answer == PLAN_GO) {
 			CHECK_EQ(plan.kind, table[i].kind);
-			CHECK_EQ(plan.full, table[i].full);
+			CHECK_EQ(plan.full, table[i].full & 1);
+			CHECK_EQ(plan.compare, !!(table[i].full & COMPARE));
 			CHECK_EQ(plan.pass, table[i].pass);
 		}
 		if (unit_failures > before)
@@ -93,10 +124,13 @@ TEST(table)
 /* Whatever the facts: full whenever untrusted, never full unasked, ids only grow. */
 TEST(promises)
 {
-	for (unsigned int bits = 0; bits < 1u << 9; bits++) {
+	for (unsigned int bits = 0; bits < 1u << 12; bits++) {
 		struct plan_facts facts = {
 			.initial_complete = bits & 1,
 			.allow_full = bits & 2,
+			.allow_compare = bits >> 9 & 1,
+			.resync_wanted = bits >> 10 & 1,
+			.comparing = bits >> 11 & 1,
 			.untrusted = bits & 4,
 			.last_pass = bits >> 3 & 1 ? 5 : 0,
 			.disk_count = 1,
@@ -107,15 +141,20 @@ TEST(promises)
 				.initial_durable = { bits >> 8 & 1 ? 10 : 0 },
 			},
 		};
+		bool asked = facts.allow_full || facts.allow_compare || facts.resync_wanted ||
+			     facts.comparing;
 		struct plan plan = { 0 };
 
 		if (plan_make(&facts, &plan) != PLAN_GO) {
-			CHECK(!facts.allow_full);
+			CHECK(!asked);
 			continue;
 		}
 		CHECK(plan.full || !facts.untrusted);
 		CHECK(plan.full || facts.replica.last_pass >= facts.last_pass);
-		CHECK(!plan.full || facts.allow_full);
+		CHECK(!plan.full || asked);
+		/* All is sent only where somebody asked for just that. */
+		CHECK(!plan.full || plan.compare || facts.allow_full);
+		CHECK(!facts.comparing || plan.compare);
 		CHECK(plan.pass > facts.last_pass && plan.pass > facts.replica.last_pass);
 		CHECK((plan.kind == WIRE_PASS_DELTA) ==
 		      (facts.replica.state == WIRE_STATE_COMPLETE));

@@ -63,6 +63,10 @@ static const struct wire_pass_end pass_end = {
 	.consistency = 1,
 };
 static const struct wire_error wire_error = { .code = -28, .text = "the replica's file system has no room" };
+static const struct wire_compare wire_compare = { { 0xc0, 0xff, 0xee } };
+/* Two runs of the segment, the last of which is of a single chunk. */
+static const uint8_t wire_hashes[2 * WIRE_HASH_BYTES] = { 1, 2, 3, [16] = 4, 5, 6 };
+static const uint32_t wire_compared[] = { 1, 0x01020304, 0x05060708, 0, 0 };
 static const char data[] = "sixteen bytes...";
 
 /* DATA's payload is shorter than any chunk: enough to show the bytes. */
@@ -83,6 +87,14 @@ static const struct example examples[] = {
 	{ "pass-aborted", { .type = WIRE_PASS_ABORTED, .sequence = 12 }, NULL },
 	{ "release", { .type = WIRE_RELEASE }, NULL },
 	{ "released", { .type = WIRE_RELEASED }, NULL },
+	{ "compare", { .type = WIRE_COMPARE, .payload_bytes = sizeof(wire_compare), .disk = 1,
+		       .raw_bytes = 33 * 4096 }, &wire_compare },
+	{ "hashes", { .type = WIRE_HASHES, .payload_bytes = sizeof(wire_hashes), .disk = 1,
+		      .raw_bytes = 33 * 4096 }, wire_hashes },
+	{ "compared", { .type = WIRE_COMPARED, .payload_bytes = sizeof(wire_compared), .disk = 1,
+			.raw_bytes = 33 * 4096 }, wire_compared },
+	{ "await", { .type = WIRE_AWAIT, .sequence = 1 }, NULL },
+	{ "awaiting", { .type = WIRE_AWAITING, .sequence = 1 }, NULL },
 	{ "error", { .type = WIRE_ERROR, .payload_bytes = sizeof(wire_error) }, &wire_error },
 };
 
@@ -267,7 +279,8 @@ TEST(strange_fields)
 	for (size_t i = 0; i < EXAMPLES; i++) {
 		const struct wire_header good = examples[i].header;
 		bool range = good.type == WIRE_DATA || good.type == WIRE_ZERO;
-		bool place = range || good.type == WIRE_CHECKPOINT ||
+		bool compare = good.type >= WIRE_COMPARE && good.type <= WIRE_COMPARED;
+		bool place = range || compare || good.type == WIRE_CHECKPOINT ||
 			     good.type == WIRE_CHECKPOINTED;
 
 		CHECK_EQ(decode(&good), 0);
@@ -281,7 +294,7 @@ TEST(strange_fields)
 		CHECK_EQ(decode(&h), range || good.sequence ? 0 : -EPROTO);
 		if (!range) {
 			h = good, h.raw_bytes++;
-			CHECK_EQ(decode(&h), -EPROTO);
+			CHECK_EQ(decode(&h), compare ? 0 : -EPROTO);
 			h = good, h.payload_bytes++;
 			CHECK_EQ(decode(&h), -EPROTO);
 			h = good, h.payload_bytes--;
@@ -290,9 +303,9 @@ TEST(strange_fields)
 	}
 	h = (struct wire_header){ .type = 0 };
 	CHECK_EQ(decode(&h), -EPROTO);
-	h = (struct wire_header){ .type = WIRE_ERROR + 1 };
+	h = (struct wire_header){ .type = WIRE_TYPES };
 	CHECK_EQ(decode(&h), -EPROTO);
-	CHECK_STR(wire_type_name(WIRE_ERROR + 1), "unknown");
+	CHECK_STR(wire_type_name(WIRE_TYPES), "unknown");
 	CHECK_STR(wire_type_name(WIRE_ZERO), "ZERO");
 }
 

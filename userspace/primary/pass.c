@@ -22,7 +22,11 @@
  * 5. durable: the same order. The pass's id is recorded, then the map is dropped.
  *    Dying before the record: the replica is ahead of us, the map came back,
  *    the next pass sends it again on top. Dying after the record: the same.
- * 6. the map is not the truth when a disk is untrusted, or when the replica has
+ * 6. a pass that compares goes through what it holds in slices. A chunk is left out only when
+ *    its hash, read after the seal, is that of the replica's newest state: then it counts as
+ *    sent, and whatever is written to it later is marked in the live map. A slice is
+ *    made durable and recorded before its marks are dropped, as in 4 and 5.
+ * 7. the map is not the truth when a disk is untrusted, or when the replica has
  *    less than was acknowledged: plan.c then asks for a full pass or refuses.
  *    Before a full pass begins, the record says that the initial replication is not
  *    complete, so that it goes on after a crash instead of being forgotten. The
@@ -42,6 +46,7 @@
 #include "../common/log.h"
 #include "../store/store.h"
 #include "../wire/session.h"
+#include "compare.h"
 #include "pass.h"
 #include "plan.h"
 #include "record.h"
@@ -62,7 +67,14 @@ struct pass {
 	bool begun;			/* the kernel's pass is to be ended by us */
 	bool whole;
 	struct timespec started;	/* CLOCK_MONOTONIC */
-	struct ship_disk disks[STATE_MAX_DISKS];
+	struct ship_disk disks[STATE_MAX_DISKS];	/* with what the map holds */
+	/* what is sent, and how it goes: @disks, or of a pass that compares @differ */
+	struct ship_disk *sends;
+	struct ship_progress *sending;
+	struct ship_disk differ[STATE_MAX_DISKS];	/* @fd belongs to @disks */
+	struct ship_progress slice;
+	uint64_t slices_bytes;		/* of disk, durable with slices of before */
+	uint64_t recorded_wire_bytes;
 };
 
 const char *pass_phase_name(enum pass_phase phase)
@@ -71,6 +83,7 @@ const char *pass_phase_name(enum pass_phase phase)
 		[PASS_PHASE_PREPARE] = "preparing",
 		[PASS_PHASE_CONNECT] = "connecting to the replica",
 		[PASS_PHASE_CUT] = "waiting for writes in flight at the cut",
+		[PASS_PHASE_COMPARE] = "comparing with the replica",
 		[PASS_PHASE_SEND] = "sending",
 		[PASS_PHASE_CONFIRM] = "waiting for the replica to make it durable",
 	};
@@ -106,14 +119,21 @@ static int refuse_lost(struct pass *p, struct err *e)
 		       p->state.host, p->state.vm);
 }
 
+/* All may be gone through, by sending or by comparing it. */
+static bool all_allowed(const struct pass *p)
+{
+	return p->spec->allow_full || p->spec->allow_compare || p->state.resync_wanted ||
+	       p->state.comparing;
+}
+
 static int prepare(struct pass *p, struct err *e)
 {
 	int rc = track_open(&p->cbt, e);
 
 	if (!rc)
-		rc = track_ensure(p->cbt, &p->state, p->spec->allow_full, &p->track, e);
+		rc = track_ensure(p->cbt, &p->state, all_allowed(p), &p->track, e);
 	/* Known before the replica is asked, and true whatever it would say. */
-	if (!rc && track_untrusted(&p->track) && p->state.initial_complete && !p->spec->allow_full)
+	if (!rc && track_untrusted(&p->track) && p->state.initial_complete && !all_allowed(p))
 		rc = refuse_interrupted(p, e);
 	return rc;
 }
@@ -154,6 +174,9 @@ static int decide(struct pass *p, struct err *e)
 	struct plan_facts facts = {
 		.initial_complete = p->state.initial_complete,
 		.allow_full = p->spec->allow_full,
+		.allow_compare = p->spec->allow_compare,
+		.resync_wanted = p->state.resync_wanted,
+		.comparing = p->state.comparing,
 		.last_pass = p->state.last_pass,
 		.disk_count = p->state.disk_count,
 		.untrusted = track_untrusted(&p->track),
@@ -195,22 +218,32 @@ static int wait_sealed(struct pass *p, struct err *e)
 	return 0;
 }
 
+/* That the pass goes on after a crash, instead of being forgotten, is known before it begins. */
+static int record_begin(struct pass *p, struct err *e)
+{
+	if (p->plan.compare)
+		return record_comparing(p->spec->file, p->plan.kind == WIRE_PASS_INITIAL, e);
+	return p->plan.full ? record_incomplete(p->spec->file, e) : 0;
+}
+
+/*
+ * A pass over a whole disk takes long and would have the kernel keep what is written
+ * meanwhile; the pass behind it makes the point.
+ */
+static uint32_t cut_flags(const struct pass *p)
+{
+	if (p->plan.full)
+		return CBT_PASS_F_FULL | CBT_PASS_F_FUZZY;
+	return p->plan.kind == WIRE_PASS_INITIAL || p->plan.compare ? CBT_PASS_F_FUZZY : 0;
+}
+
 static int cut(struct pass *p, struct err *e)
 {
-	int rc = p->plan.full ? record_incomplete(p->spec->file, e) : 0;
-	uint32_t flags = 0;
+	int rc = record_begin(p, e);
 
 	if (rc)
 		return rc;
-	/*
-	 * A pass over a whole disk takes long and would have the kernel keep what is written
-	 * meanwhile; the pass behind it makes the point.
-	 */
-	if (p->plan.full)
-		flags = CBT_PASS_F_FULL | CBT_PASS_F_FUZZY;
-	else if (p->plan.kind == WIRE_PASS_INITIAL)
-		flags = CBT_PASS_F_FUZZY;
-	rc = cbt_pass_begin(p->cbt, p->track.group, flags, &p->info);
+	rc = cbt_pass_begin(p->cbt, p->track.group, cut_flags(p), &p->info);
 	if (rc == -ESTALE) {
 		/* Became untrusted since it was looked at. */
 		rc = track_get(p->cbt, &p->state, &p->track, e);
@@ -315,13 +348,13 @@ static void reads_done(void *arg)
 		   !track_get(p->cbt, &p->state, &p->track, NULL) && !track_untrusted(&p->track);
 }
 
-static uint64_t extent_bytes(const struct pass *p)
+static uint64_t extent_bytes(const struct ship_disk *disks)
 {
 	uint64_t bytes = 0;
 	unsigned int i;
 
-	for (i = 0; i < p->state.disk_count; i++)
-		bytes += p->disks[i].extents.bytes;
+	for (i = 0; i < STATE_MAX_DISKS; i++)
+		bytes += disks[i].extents.bytes;
 	return bytes;
 }
 
@@ -330,7 +363,7 @@ static int send_begin(struct pass *p, struct err *e)
 	struct wire_pass_begin begin = {
 		.pass = p->plan.pass,
 		.kind = p->plan.kind,
-		.bytes = extent_bytes(p),
+		.bytes = extent_bytes(p->sends),
 	};
 	struct wire_header header = {
 		.type = WIRE_PASS_BEGIN,
@@ -346,11 +379,11 @@ static int send_data(struct pass *p, struct err *e)
 	struct ship_spec ship = {
 		.sock = p->spec->peer->sock,
 		.disk_count = p->state.disk_count,
-		.disks = p->disks,
+		.disks = p->sends,
 		.initial = p->plan.kind == WIRE_PASS_INITIAL,
 		.cancel_fd = p->spec->cancel_fd,
 		.options.compress = p->state.compress ? SHIP_COMPRESS_AUTO : SHIP_COMPRESS_OFF,
-		.progress = p->spec->progress,
+		.progress = p->sending,
 		.read_done = read_done,
 		.checkpointed = checkpointed,
 		.reads_done = reads_done,
@@ -365,8 +398,8 @@ static int send_end(struct pass *p, struct err *e)
 	struct wire_pass_end end = {
 		.pass = p->plan.pass,
 		.cut_time_us = p->info.cut_time_ns / 1000,
-		.frames = atomic_load(&p->spec->progress->frames),
-		.raw_bytes = atomic_load(&p->spec->progress->raw_bytes),
+		.frames = atomic_load(&p->sending->frames),
+		.raw_bytes = atomic_load(&p->sending->raw_bytes),
 		.whole = p->whole,
 		.consistency = p->whole ? STORE_CONSISTENCY_CRASH : STORE_CONSISTENCY_NONE,
 	};
@@ -405,17 +438,27 @@ static uint64_t elapsed_ms(const struct pass *p)
 	       (now.tv_nsec - p->started.tv_nsec) / 1000000;
 }
 
-/* Step 5 of the head of this file: record, then drop. */
-static int finish(struct pass *p, struct err *e)
+/* Of what was sent since the last record. */
+static struct record_pass describe(struct pass *p)
 {
-	const struct record_pass record = {
+	uint64_t wire_bytes = atomic_load(&p->spec->progress->wire_bytes);
+	struct record_pass record = {
 		.pass = p->plan.pass,
 		.point = p->whole && p->plan.kind == WIRE_PASS_DELTA,
 		.cut_time_us = p->info.cut_time_ns / 1000,
-		.bytes = extent_bytes(p),
-		.wire_bytes = atomic_load(&p->spec->progress->wire_bytes),
+		.bytes = extent_bytes(p->sends),
+		.wire_bytes = wire_bytes - p->recorded_wire_bytes,
 		.milliseconds = elapsed_ms(p),
 	};
+
+	p->recorded_wire_bytes = wire_bytes;
+	return record;
+}
+
+/* Step 5 of the head of this file: record, then drop. */
+static int finish(struct pass *p, struct err *e)
+{
+	const struct record_pass record = describe(p);
 	int rc = record_durable(p->spec->file, &record, e);
 
 	if (rc)
@@ -428,6 +471,171 @@ static int finish(struct pass *p, struct err *e)
 			 (unsigned long long)p->plan.pass, cbt_error(p->cbt));
 	p->begun = rc != 0;
 	return 0;
+}
+
+/* --- compare ---------------------------------------------------------------------- */
+
+/* All of @disk that lies before the cursor. */
+static uint64_t position(const struct pass *p, const struct compare_cursor *at, unsigned int disk)
+{
+	const struct extent_list *extents = &p->disks[disk].extents;
+
+	if (disk > at->disk)
+		return 0;
+	if (disk < at->disk || at->extent == extents->count)
+		return p->disks[disk].size_bytes;
+	return extents->at[at->extent].offset + at->within;
+}
+
+static int checkpoint(struct pass *p, unsigned int disk, uint64_t offset, struct err *e)
+{
+	struct wire_header header = { .type = WIRE_CHECKPOINT, .disk = disk, .offset = offset };
+	int rc = session_send(p->spec->peer->sock, &header, NULL, e);
+
+	if (!rc)
+		rc = session_receive(p->spec->peer->sock, &header, NULL, 0, p->spec->cancel_fd,
+				     DURABLE_TIMEOUT_S, e);
+	if (!rc && (header.type != WIRE_CHECKPOINTED || header.disk != disk || header.offset != offset))
+		rc = err_set(e, -EPROTO, "the replica answered %s where CHECKPOINTED was due",
+			     wire_type_name(header.type));
+	if (!rc)
+		checkpointed(p, disk, offset);
+	return rc;
+}
+
+/* An initial pass keeps what was checkpointed when it is aborted: the next one goes on there. */
+static int end_initial_slice(struct pass *p, const struct compare_cursor *from,
+			     const struct compare_cursor *to, struct err *e)
+{
+	struct wire_header header = { .type = WIRE_PASS_ABORT, .sequence = p->plan.pass };
+	unsigned int i;
+	int rc = 0;
+
+	for (i = from->disk; !rc && i <= to->disk && i < p->state.disk_count; i++) {
+		if (position(p, to, i))
+			rc = checkpoint(p, i, position(p, to, i), e);
+	}
+	if (!rc)
+		rc = session_send(p->spec->peer->sock, &header, NULL, e);
+	if (!rc)
+		rc = session_receive(p->spec->peer->sock, &header, NULL, 0, p->spec->cancel_fd,
+				     DURABLE_TIMEOUT_S, e);
+	if (!rc && header.type != WIRE_PASS_ABORTED)
+		rc = err_set(e, -EPROTO, "the replica answered %s where PASS_ABORTED was due",
+			     wire_type_name(header.type));
+	return rc;
+}
+
+/* Durable as a pass that is not whole: record, then drop. */
+static int end_delta_slice(struct pass *p, const struct compare_cursor *from,
+			   const struct compare_cursor *to, struct err *e)
+{
+	struct record_pass record;
+	unsigned int i;
+	int rc;
+
+	p->whole = false;
+	rc = send_end(p, e);
+	if (!rc)
+		rc = wait_durable(p, e);
+	if (rc)
+		return rc;
+	record = describe(p);
+	rc = record_slice(p->spec->file, &record, e);
+	for (i = from->disk; !rc && i <= to->disk && i < p->state.disk_count; i++) {
+		uint64_t begin = position(p, from, i), end = position(p, to, i);
+
+		if (end > begin)
+			cbt_pass_commit_range(p->cbt, p->track.group, p->info.id,
+					      p->track.disks[i].id, begin, end - begin);
+	}
+	p->plan.pass++;
+	return rc;
+}
+
+/* What the slice sent is no longer of interest. */
+static void forget_slice(struct pass *p)
+{
+	unsigned int i;
+
+	p->slices_bytes += extent_bytes(p->differ);
+	for (i = 0; i < STATE_MAX_DISKS; i++)
+		extent_list_free(&p->differ[i].extents);
+}
+
+static void free_lists(struct extent_list *lists)
+{
+	unsigned int i;
+
+	for (i = 0; i < STATE_MAX_DISKS; i++)
+		extent_list_free(&lists[i]);
+}
+
+/* Takes the lists over. */
+static int send_slice(struct pass *p, const struct extent_list *differ, struct err *e)
+{
+	struct ship_progress *whole = p->spec->progress;
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < p->state.disk_count; i++) {
+		p->differ[i] = p->disks[i];
+		p->differ[i].extents = differ[i];
+	}
+	p->slice = (struct ship_progress){ 0 };
+	set_phase(p, PASS_PHASE_SEND);
+	rc = send_begin(p, e);
+	if (!rc)
+		rc = send_data(p, e);
+	atomic_fetch_add(&whole->wire_bytes, atomic_load(&p->slice.wire_bytes));
+	atomic_fetch_add(&whole->zero_bytes, atomic_load(&p->slice.zero_bytes));
+	return rc;
+}
+
+/* Step 6 of the head of this file. The last slice is left open, to be ended as any pass is. */
+static int compare(struct pass *p, struct err *e)
+{
+	const struct compare_spec spec = {
+		.sock = p->spec->peer->sock,
+		.disk_count = p->state.disk_count,
+		.disks = p->disks,
+		.cancel_fd = p->spec->cancel_fd,
+		.progress = p->spec->progress,
+	};
+	struct compare_cursor from, to = { 0 };
+	int rc = 0;
+
+	p->sends = p->differ;
+	p->sending = &p->slice;
+	atomic_store(&spec.progress->total_bytes, extent_bytes(p->disks));
+	while (!rc) {
+		struct extent_list differ[STATE_MAX_DISKS] = { 0 };
+
+		from = to;
+		set_phase(p, PASS_PHASE_COMPARE);
+		rc = compare_slice(&spec, &to, differ, e);
+		if (rc)
+			free_lists(differ);
+		else
+			rc = send_slice(p, differ, e);
+		if (rc || compare_ended(&spec, &to))
+			break;
+		if (p->plan.kind == WIRE_PASS_INITIAL)
+			rc = end_initial_slice(p, &from, &to, e);
+		else
+			rc = end_delta_slice(p, &from, &to, e);
+		forget_slice(p);
+	}
+	return rc;
+}
+
+static int send_all(struct pass *p, struct err *e)
+{
+	int rc;
+
+	set_phase(p, PASS_PHASE_SEND);
+	rc = send_begin(p, e);
+	return rc ? rc : send_data(p, e);
 }
 
 static int run(struct pass *p, struct err *e)
@@ -450,10 +658,7 @@ static int run(struct pass *p, struct err *e)
 		rc = open_disks(p, e);
 	if (rc)
 		return rc;
-	set_phase(p, PASS_PHASE_SEND);
-	rc = send_begin(p, e);
-	if (!rc)
-		rc = send_data(p, e);
+	rc = p->plan.compare ? compare(p, e) : send_all(p, e);
 	if (!rc)
 		rc = send_end(p, e);
 	if (rc)
@@ -469,6 +674,7 @@ static void clean_up(struct pass *p)
 
 	for (i = 0; i < STATE_MAX_DISKS; i++) {
 		extent_list_free(&p->disks[i].extents);
+		extent_list_free(&p->differ[i].extents);
 		if (p->disks[i].fd >= 0)
 			close(p->disks[i].fd);
 	}
@@ -487,6 +693,8 @@ int pass_run(const struct pass_spec *spec, struct pass_result *result, struct er
 	if (!p)
 		return err_sys(e, -ENOMEM, "cannot begin a pass");
 	p->spec = spec;
+	p->sends = p->disks;
+	p->sending = spec->progress;
 	clock_gettime(CLOCK_MONOTONIC, &p->started);
 	for (i = 0; i < STATE_MAX_DISKS; i++)
 		p->disks[i].fd = -1;
@@ -499,7 +707,7 @@ int pass_run(const struct pass_spec *spec, struct pass_result *result, struct er
 		.initial = p->plan.kind == WIRE_PASS_INITIAL,
 		.whole = p->whole,
 		.cut_time_us = p->info.cut_time_ns / 1000,
-		.bytes = extent_bytes(p),
+		.bytes = p->slices_bytes + extent_bytes(p->sends),
 		.wire_bytes = atomic_load(&spec->progress->wire_bytes),
 	};
 	clean_up(p);

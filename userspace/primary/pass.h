@@ -19,6 +19,7 @@ enum pass_phase {
 	PASS_PHASE_PREPARE,	/* look at the tracker */
 	PASS_PHASE_CONNECT,
 	PASS_PHASE_CUT,
+	PASS_PHASE_COMPARE,	/* with what the replica has */
 	PASS_PHASE_SEND,
 	PASS_PHASE_CONFIRM,	/* all sent, the replica makes it durable */
 };

@@ -4,7 +4,8 @@
  * things are true: the map is complete (the disk is trusted) and the
  * replica still has what it acknowledged. Then a pass of the map is enough, however
  * the last one ended, be it an initial one or a delta. If one of them
- * is not true, only a full pass is right.
+ * is not true, only a full pass is right. Whether that sends all or compares first is a
+ * matter of cost alone, as the map that it drops at the end is the same.
  */
 #include "plan.h"
 
@@ -32,10 +33,12 @@ static bool replica_lost(const struct plan_facts *facts)
 enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 {
 	const struct session_opened *replica = &facts->replica;
-	bool lost = replica_lost(facts);
+	bool lost = replica_lost(facts), needed = facts->untrusted || lost;
+	bool asked = facts->allow_full || facts->resync_wanted || facts->comparing;
 	unsigned int i;
 
-	plan->full = facts->untrusted || lost;
+	plan->full = needed || facts->resync_wanted;
+	plan->compare = facts->resync_wanted || facts->comparing || (needed && !asked);
 	plan->kind = replica->state == WIRE_STATE_COMPLETE ? WIRE_PASS_DELTA : WIRE_PASS_INITIAL;
 	plan->pass =
 		(replica->last_pass > facts->last_pass ? replica->last_pass : facts->last_pass) + 1;
@@ -47,7 +50,7 @@ enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 		plan->stays_bytes[i] = plan->full || replica->state == WIRE_STATE_NEW ?
 					       0 :
 					       replica->initial_durable[i];
-	if (!plan->full || facts->allow_full)
+	if (!plan->full || asked || facts->allow_compare)
 		return PLAN_GO;
 	return lost ? PLAN_REPLICA_LOST : PLAN_TRACKING_INTERRUPTED;
 }

@@ -12,6 +12,9 @@ struct plan_facts {
 	/* this side's record */
 	bool initial_complete;		/* the relationship is past its initial replication */
 	bool allow_full;		/* the user asked for StartReplication */
+	bool allow_compare;		/* AutoResynchronize is on, and it is its time */
+	bool resync_wanted;		/* the user asked for Resynchronize */
+	bool comparing;			/* a pass that compares has begun and is not durable */
 	uint64_t last_pass;		/* newest pass that was acknowledged, 0: none */
 	unsigned int disk_count;
 	/* acknowledged of an unfinished initial pass */
@@ -24,7 +27,8 @@ struct plan_facts {
 
 enum plan_answer {
 	PLAN_GO,
-	PLAN_TRACKING_INTERRUPTED,	/* all has to be sent again, and nobody asked for it */
+	/* all has to be sent again, or compared, and nobody asked for it */
+	PLAN_TRACKING_INTERRUPTED,
 	/* the same, because the replica no longer has what it acknowledged */
 	PLAN_REPLICA_LOST,
 };
@@ -32,6 +36,7 @@ enum plan_answer {
 struct plan {
 	enum wire_pass_kind kind;
 	bool full;			/* every chunk, not only what the kernel's map holds */
+	bool compare;			/* of these, only what differs from the replica's is sent */
 	uint64_t pass;			/* id */
 	/*
 	 * What an initial pass sends of a disk before this stays owed until the whole

@@ -24,9 +24,22 @@ int record_incomplete(struct state_file *file, struct err *e)
 	return state_file_end(file, e);
 }
 
+int record_comparing(struct state_file *file, bool initial, struct err *e)
+{
+	struct state *state = state_file_begin(file);
+
+	state->comparing = true;
+	if (initial)
+		state->initial_complete = false;
+	return state_file_end(file, e);
+}
+
 int record_full(struct state_file *file, struct err *e)
 {
-	clear_checkpoints(state_file_begin(file));
+	struct state *state = state_file_begin(file);
+
+	clear_checkpoints(state);
+	state->resync_wanted = false;
 	return state_file_end(file, e);
 }
 
@@ -60,18 +73,11 @@ static void count_pass(struct state_period *period, const struct record_pass *pa
 		period->max_milliseconds = pass->milliseconds;
 }
 
-int record_durable(struct state_file *file, const struct record_pass *pass, struct err *e)
+static void count(struct state *state, const struct record_pass *pass)
 {
-	struct state *state = state_file_begin(file);
 	struct state_statistics *statistics = &state->statistics;
 
 	state->last_pass = pass->pass;
-	state->initial_complete = true;
-	clear_checkpoints(state);
-	if (pass->point) {
-		state->last_point = pass->pass;
-		state->last_point_time_us = pass->cut_time_us;
-	}
 	state->last_sent_time_us = datetime_now_us();
 	count_pass(period_of(state), pass);
 	statistics->passes++;
@@ -80,6 +86,26 @@ int record_durable(struct state_file *file, const struct record_pass *pass, stru
 	statistics->last_bytes = pass->bytes;
 	statistics->last_wire_bytes = pass->wire_bytes;
 	statistics->last_milliseconds = pass->milliseconds;
+}
+
+int record_slice(struct state_file *file, const struct record_pass *pass, struct err *e)
+{
+	count(state_file_begin(file), pass);
+	return state_file_end(file, e);
+}
+
+int record_durable(struct state_file *file, const struct record_pass *pass, struct err *e)
+{
+	struct state *state = state_file_begin(file);
+
+	count(state, pass);
+	state->initial_complete = true;
+	state->comparing = false;
+	clear_checkpoints(state);
+	if (pass->point) {
+		state->last_point = pass->pass;
+		state->last_point_time_us = pass->cut_time_us;
+	}
 	return state_file_end(file, e);
 }
 

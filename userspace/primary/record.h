@@ -17,7 +17,13 @@ int record_opened(struct state_file *file, struct err *e);
  */
 int record_incomplete(struct state_file *file, struct err *e);
 
-/* The map of the pass is full: no checkpoint of before counts. */
+/*
+ * A pass is about to begin that compares what it holds; with @initial into a replica that has no
+ * complete initial pass, so that what was complete is not. Until all is durable, passes compare.
+ */
+int record_comparing(struct state_file *file, bool initial, struct err *e);
+
+/* The map of the pass is full: no checkpoint of before counts, and no resync is wanted. */
 int record_full(struct state_file *file, struct err *e);
 
 /* All of @disk before @offset is durable on the replica. */
@@ -29,6 +35,9 @@ struct record_pass {
 	uint64_t cut_time_us;
 	uint64_t bytes, wire_bytes, milliseconds;
 };
+
+/* A part of a comparing pass is durable on the replica, as a pass of its own. */
+int record_slice(struct state_file *file, const struct record_pass *pass, struct err *e);
 
 /* The pass is durable on the replica. */
 int record_durable(struct state_file *file, const struct record_pass *pass, struct err *e);

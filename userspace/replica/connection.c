@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "compare.h"
 #include "connection.h"
 
 #define OPEN_MAX_BYTES (sizeof(struct wire_open) + WIRE_MAX_DISKS * sizeof(struct wire_open_disk))
@@ -293,20 +294,28 @@ static void maintain(struct connection *c, struct store *store, int busy_fd)
 /* Returns -ENOTCONN when the primary leaves in good order. */
 static int serve_passes(struct connection *c, struct store *store, struct err *e)
 {
-	struct wire_pass_begin begin;
+	union {
+		struct wire_pass_begin begin;
+		struct wire_compare compare;
+	} payload;
 	struct wire_header header;
 	int r;
 
 	for (;;) {
-		r = session_receive(c->sock, &header, &begin, sizeof(begin), c->stop_fd, 0, e);
+		r = session_receive(c->sock, &header, &payload, sizeof(payload), c->stop_fd, 0, e);
 		if (r)
 			return r;
 		switch (header.type) {
 		case WIRE_PASS_BEGIN:
-			r = receive_one_pass(c, store, &header, &begin, e);
+			r = receive_one_pass(c, store, &header, &payload.begin, e);
 			if (r && r != -ECANCELED)
 				return r;
 			maintain(c, store, c->sock);
+			break;
+		case WIRE_COMPARE:
+			r = compare_serve(c->sock, store, &header, &payload.compare, c->stop_fd, e);
+			if (r)
+				return r;
 			break;
 		case WIRE_RELEASE:
 			r = release(c, store, e);

@@ -99,6 +99,33 @@ int store_delete(const char *root, const char *vm, struct err *e);
  */
 uint64_t store_initial_durable(const struct store *store, unsigned int disk);
 
+/*
+ * Before anything was received: takes ROOT/.seed/VM/DISK.raw, where there is one, as the disk's
+ * base.raw: what a user put there that may hold much of the disk already. Whatever
+ * it holds, nothing of it counts before an initial pass has gone over it. The file is made to
+ * have the disk's size. -EINVAL: it is no regular file, or has more than one name.
+ */
+int store_adopt_seeds(struct store *store, struct err *e);
+
+/* --- reading the newest state -------------------------------------------- */
+
+/*
+ * What all that is durable adds up to, be it a point or not; while no initial pass is complete,
+ * what base.raw holds. No pass and no merge may be under way until it is closed.
+ */
+struct store_view;
+
+int store_view_open(struct store *store, struct store_view **view, struct err *e);
+/* Null is allowed. */
+void store_view_close(struct store_view *view);
+
+/*
+ * Reads @bytes at @offset, a multiple of 4096 within the disk, into @buffer, which is aligned to
+ * 4096 and has room for @bytes rounded up to that. 0 or a negative errno. From any thread.
+ */
+int store_view_read(struct store_view *view, unsigned int disk, uint64_t offset, void *buffer,
+		    uint32_t bytes);
+
 /* --- a pass -------------------------------------------------------------- */
 
 enum store_pass_kind {

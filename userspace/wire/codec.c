@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "codec.h"
+#include "wire.h"
 
 /* Compared one by one before memcmp() is worth its call. */
 #define ZERO_HEAD_BYTES 16
@@ -12,6 +13,14 @@
 uint64_t codec_xxh3(const void *data, size_t bytes)
 {
 	return XXH3_64bits(data, bytes);
+}
+
+void codec_hash(const uint8_t *secret, const void *data, size_t bytes, uint8_t out[16])
+{
+	XXH128_hash_t hash = XXH3_128bits_withSecret(data, bytes, secret, WIRE_SECRET_BYTES);
+
+	memcpy(out, &hash.low64, 8);
+	memcpy(out + 8, &hash.high64, 8);
 }
 
 bool codec_zero(const void *data, size_t bytes)

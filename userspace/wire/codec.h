@@ -10,6 +10,9 @@
 /* XXH3_64bits with seed 0. */
 uint64_t codec_xxh3(const void *data, size_t bytes);
 
+/* XXH3_128bits_withSecret, low half first. @secret: WIRE_SECRET_BYTES (wire.h), random. */
+void codec_hash(const uint8_t *secret, const void *data, size_t bytes, uint8_t out[16]);
+
 /* @bytes may be 0: then true. */
 bool codec_zero(const void *data, size_t bytes);
 

@@ -122,7 +122,7 @@ static int opened_decode(const struct wire_header *header, const uint8_t *payloa
 		return err_set(e, -EPROTO, "the replica answered OPEN with a %s frame",
 			       wire_type_name(header->type));
 	memcpy(&head, payload, sizeof(head));
-	if (head.disk_count != open->disk_count || head.state > WIRE_STATE_COMPLETE ||
+	if (head.disk_count != open->disk_count || head.state > WIRE_STATE_AWAITING ||
 	    head.last_pass >= INT64_MAX ||
 	    header->payload_bytes != sizeof(head) + head.disk_count * sizeof(uint64_t))
 		return err_set(e, -EPROTO,

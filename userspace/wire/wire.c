@@ -22,7 +22,11 @@ struct shape {
 	unsigned int fields;	/* enum field */
 };
 
+/* Of the smallest chunks, which make the most of them. */
+#define MAX_RUNS (WIRE_SEGMENT_BYTES / (WIRE_RUN_CHUNKS * 4096))
+
 #define FIXED(bytes) (bytes), (bytes), 1
+#define PLACE (F_DISK | F_OFFSET | F_RAW)
 #define RANGE (F_DISK | F_OFFSET | F_RAW | F_SEQUENCE)
 
 static const struct shape shapes[] = {
@@ -45,6 +49,14 @@ static const struct shape shapes[] = {
 	[WIRE_RELEASE] = { "RELEASE", FIXED(0), 0, 0 },
 	[WIRE_RELEASED] = { "RELEASED", FIXED(0), 0, 0 },
 	[WIRE_ERROR] = { "ERROR", FIXED(sizeof(struct wire_error)), 0, 0 },
+	[WIRE_COMPARE] = { "COMPARE", FIXED(sizeof(struct wire_compare)), 0, PLACE },
+	[WIRE_HASHES] = { "HASHES", WIRE_HASH_BYTES, MAX_RUNS * WIRE_HASH_BYTES, WIRE_HASH_BYTES,
+			  0, PLACE },
+	[WIRE_COMPARED] = { "COMPARED", 0,
+			    MAX_RUNS * (sizeof(uint32_t) + WIRE_RUN_CHUNKS * WIRE_HASH_BYTES), 4, 0,
+			    PLACE },
+	[WIRE_AWAIT] = { "AWAIT", FIXED(0), 0, F_SEQUENCE },
+	[WIRE_AWAITING] = { "AWAITING", FIXED(0), 0, F_SEQUENCE },
 };
 
 static const struct shape *shape_of(unsigned int type)
@@ -102,11 +114,19 @@ static int check_shape(const struct wire_header *h, const struct shape *shape, s
 	return 0;
 }
 
-/* The bounds of DATA and ZERO that no disk is needed for. */
+static bool has_range(unsigned int type)
+{
+	return type == WIRE_DATA || type == WIRE_ZERO ||
+	       (type >= WIRE_COMPARE && type <= WIRE_COMPARED);
+}
+
+/* The bounds of a range that no disk is needed for. */
 static int check_range(const struct wire_header *h, const char *name, struct err *e)
 {
 	bool fits = h->raw_bytes && h->offset + h->raw_bytes >= h->offset;
 
+	if (h->type == WIRE_HASHES || h->type == WIRE_COMPARED)
+		fits = fits && h->raw_bytes <= WIRE_SEGMENT_BYTES;
 	if (h->type == WIRE_DATA) {
 		fits = fits && h->raw_bytes <= WIRE_MAX_PAYLOAD;
 		if (h->flags & WIRE_F_LZ4)
@@ -146,7 +166,7 @@ int wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES], struct wire_header *
 	if (!shape)
 		return err_set(e, -EPROTO, "the peer sent a frame of unknown type %u", h.type);
 	r = check_shape(&h, shape, e);
-	if (!r && (h.type == WIRE_DATA || h.type == WIRE_ZERO))
+	if (!r && has_range(h.type))
 		r = check_range(&h, shape->name, e);
 	if (!r)
 		*header = h;

@@ -48,11 +48,28 @@ enum wire_type {
 	WIRE_RELEASE = 13,	/* primary: ends the relationship, the points stay; RELEASED */
 	WIRE_RELEASED = 14,	/* replica */
 	WIRE_ERROR = 15,	/* both: struct wire_error; the sender closes after it */
+	WIRE_COMPARE = 16,	/* primary, between passes: compare a range; struct wire_compare */
+	WIRE_HASHES = 17,	/* primary: a hash per run of the range's next segment */
+	WIRE_COMPARED = 18,	/* replica: which runs differ, with the hashes of their chunks */
+	WIRE_AWAIT = 19,	/* primary: the initial pass, header.sequence, comes on a medium */
+	WIRE_AWAITING = 20,	/* replica: passes may come ahead of it */
+	WIRE_TYPES		/* one more than the largest */
 };
 
 #define WIRE_F_LZ4	0x1u	/* DATA: payload is one lz4 block of raw_bytes bytes unpacked */
 
 #define WIRE_MAX_CHECKPOINTS 16	/* CHECKPOINT frames that may be unanswered at a time */
+
+/*
+ * A range is compared in segments, in order. A segment is cut into runs of WIRE_RUN_CHUNKS chunks,
+ * counted from its start; the last of each may be shorter. A chunk's hash is XXH3_128bits_withSecret
+ * of its bytes, with the secret of the COMPARE frame, low half first; a run's is that of its chunks'
+ * hashes one behind another.
+ */
+#define WIRE_SEGMENT_BYTES	(64ull << 20)
+#define WIRE_RUN_CHUNKS		32
+#define WIRE_HASH_BYTES		16
+#define WIRE_SECRET_BYTES	192
 
 /* 64 bytes at the head of each frame. */
 struct wire_header {
@@ -98,6 +115,8 @@ enum wire_state {
 	WIRE_STATE_NEW = 0,		/* nothing yet: the initial pass is to come */
 	WIRE_STATE_RECEIVING = 1,	/* an initial pass goes on at the offsets */
 	WIRE_STATE_COMPLETE = 2,	/* deltas may come */
+	/* deltas may come; the initial pass, on a medium, is yet to be imported */
+	WIRE_STATE_AWAITING = 3,
 };
 
 struct wire_opened {
@@ -124,6 +143,15 @@ struct wire_pass_end {
 	uint32_t consistency;		/* 0 none, 1 crash, 2 application */
 };
 
+struct wire_compare {
+	uint8_t secret[WIRE_SECRET_BYTES];	/* random, fresh for each pass */
+};
+
+/*
+ * COMPARED: for each run that differs, ascending, a uint32_t, the run's number in the
+ * segment, and WIRE_HASH_BYTES for each of its chunks. No payload: all runs are the same.
+ */
+
 struct wire_error {
 	int32_t code;			/* negative errno as on Linux x86-64 */
 	uint32_t reserved;
@@ -138,6 +166,7 @@ _Static_assert(sizeof(struct wire_open_disk) == 336, "wire open disk");
 _Static_assert(sizeof(struct wire_opened) == 16, "wire opened");
 _Static_assert(sizeof(struct wire_pass_begin) == 24, "wire pass begin");
 _Static_assert(sizeof(struct wire_pass_end) == 40, "wire pass end");
+_Static_assert(sizeof(struct wire_compare) == 192, "wire compare");
 _Static_assert(sizeof(struct wire_error) == 8 + ERR_TEXT_BYTES, "wire error");
 
 /*
