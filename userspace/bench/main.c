@@ -21,6 +21,7 @@ static const char usage[] =
 	"  --disk FILE        a file or a block device, read only\n"
 	"  --extents FILE     what a delta pass holds: lines \"OFFSET LENGTH\", in bytes,\n"
 	"                     ascending, of whole chunks; without it an initial pass of all\n"
+	"  --compare          compares with the replica first and sends what differs\n"
 	"  --chunk SIZE       4k to 1M, default 64k\n"
 	"  --compress HOW     off, lz4, auto (default)\n"
 	"  --vm NAME          of the replica, default bench; made if it is not there\n"

@@ -15,6 +15,7 @@
 
 #include <linux/fs.h>
 
+#include "../primary/compare.h"
 #include "../primary/ship.h"
 #include "../wire/session.h"
 #include "bench.h"
@@ -26,6 +27,7 @@ struct send {
 	unsigned int passes;
 	double interval;
 	bool initial;
+	bool compare;			/* sends of all only what differs on the replica */
 	struct ship_disk ship;
 	struct ship_options options;
 	struct session_opened opened;
@@ -105,12 +107,15 @@ static int parse(struct send *s, int argc, char **argv, struct err *e)
 		{ "depth", required_argument, NULL, 'q' },
 		{ "threads", required_argument, NULL, 'w' },
 		{ "buffer", required_argument, NULL, 'b' },
+		{ "compare", no_argument, NULL, 'm' },
 		{ 0 },
 	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-		if (c == '?' || take_option(s, c, optarg))
+		if (c == 'm')
+			s->compare = true;
+		else if (c == '?' || take_option(s, c, optarg))
 			return err_set(e, -EINVAL, "an option is not understood: see --help");
 	if (!s->disk || !s->to || optind < argc || !strchr(s->to, ':') || !s->passes)
 		return err_set(e, -EINVAL, "send needs --disk FILE and --to HOST:PORT");
@@ -172,9 +177,32 @@ static int connect_to(struct send *s, struct err *e)
 	s->sock = session_connect(host, atoi(colon + 1), -1, e);
 	r = s->sock < 0 ? s->sock : session_open(s->sock, open, &s->opened, -1, e);
 	free(open);
+	if (s->compare)
+		s->initial = s->opened.state != WIRE_STATE_COMPLETE;
 	if (!r && s->initial != (s->opened.state != WIRE_STATE_COMPLETE))
 		r = err_set(e, -EINVAL, "an initial pass comes first, and once");
 	s->pass = s->opened.last_pass;
+	return r;
+}
+
+/* Leaves of the extents what differs. */
+static int compare(struct send *s, struct ship_progress *progress, struct err *e)
+{
+	const struct compare_spec spec = {
+		.sock = s->sock,
+		.disk_count = 1,
+		.disks = &s->ship,
+		.cancel_fd = -1,
+		.progress = progress,
+	};
+	struct compare_cursor at = { 0 };
+	struct extent_list differ = { 0 };
+	int r = 0;
+
+	while (!r && !compare_ended(&spec, &at))
+		r = compare_slice(&spec, &at, &differ, e);
+	extent_list_free(&s->ship.extents);
+	s->ship.extents = differ;
 	return r;
 }
 
@@ -234,8 +262,10 @@ static int run_pass(struct send *s, struct err *e)
 		.options = s->options,
 		.progress = &progress,
 	};
-	int r = begin_pass(s, e);
+	int r = s->compare ? compare(s, &progress, e) : 0;
 
+	if (!r)
+		r = begin_pass(s, e);
 	if (!r)
 		r = ship_run(&spec, e);
 	if (!r)
