@@ -74,9 +74,11 @@ static void drain_stocks(void)
 /* --- the end ------------------------------------------------------------- */
 
 /*
- * bio_chain_endio() ends the parent bio in turn, which may be a wrapped member of the
+ * The end of a chained bio is that of its parent, which may be a wrapped member of the
  * same chain, and so on: a long chain would end on a stack frame a member.
- * Within one context of one CPU, members end one after another instead.
+ * Within one context of one CPU, members end one after another instead. What
+ * bio_chain_endio() did is done here: newer kernels only know members by it, and it must
+ * not be called.
  */
 struct chain_list {
 	struct bio_list bios;
@@ -94,6 +96,16 @@ static unsigned int context_level(void)
 	return in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
 }
 
+static void end_parent(struct bio *bio)
+{
+	struct bio *parent = bio->bi_private;
+
+	if (bio->bi_status && !parent->bi_status)
+		parent->bi_status = bio->bi_status;
+	bio_put(bio);
+	bio_endio(parent);
+}
+
 static void end_chain_member(struct bio *bio)
 {
 	struct chain_list *list = &this_cpu_ptr(&chains)->at[context_level()];
@@ -102,7 +114,7 @@ static void end_chain_member(struct bio *bio)
 	if (!list->running) {
 		list->running = true;
 		while ((bio = bio_list_pop(&list->bios)))
-			bio->bi_end_io(bio);
+			end_parent(bio);
 		list->running = false;
 	}
 }
