@@ -20,6 +20,7 @@
 #include "adapt.h"
 #include "control.h"
 #include "encode.h"
+#include "holes.h"
 #include "outbox.h"
 #include "ship.h"
 
@@ -87,6 +88,7 @@ struct ship {
 	unsigned int disk;
 	size_t extent;
 	uint64_t within;
+	struct holes holes;		/* of that disk */
 	bool reads_done;
 
 	struct outbox outbox;
@@ -123,23 +125,38 @@ static void settle(struct ship *s)
 	}
 }
 
-/* Takes the next piece that is to be read, at most a buffer. There must be one. */
-static void take_piece(struct ship *s, struct slot *slot)
+static void look_for_holes(struct ship *s)
+{
+	const struct ship_disk *disk = &s->spec->disks[s->disk];
+
+	if (s->disk < s->spec->disk_count)
+		holes_init(&s->holes, disk->fd, disk->chunk_bytes);
+}
+
+/* Takes the next piece: a buffer at most, or what a ZERO frame may hold if it is a hole. */
+static bool take_piece(struct ship *s, struct slot *slot)
 {
 	const struct ship_disk *disk = &s->spec->disks[s->disk];
 	const struct extent *x = &disk->extents.at[s->extent];
-	uint64_t left = x->length - s->within;
+	uint64_t left = x->length - s->within, most;
+	unsigned int before = s->disk;
+	bool hole;
 
 	slot->disk = s->disk;
 	slot->chunk_bytes = disk->chunk_bytes;
 	slot->offset = x->offset + s->within;
-	slot->bytes = left < s->options.buffer_bytes ? left : s->options.buffer_bytes;
+	left = holes_run(&s->holes, slot->offset, left, &hole);
+	most = hole ? OUTBOX_MAX_ZERO_BYTES : s->options.buffer_bytes;
+	slot->bytes = left < most ? left : most;
 	s->within += slot->bytes;
 	if (s->within == x->length) {
 		s->extent++;
 		s->within = 0;
 		settle(s);
+		if (s->disk != before)
+			look_for_holes(s);
 	}
+	return hole;
 }
 
 static void read_rest(struct ship *s, struct slot *slot)
@@ -151,17 +168,30 @@ static void read_rest(struct ship *s, struct slot *slot)
 		  TAG_READ + (slot - s->slots));
 }
 
+/* As if it had been read and found to be zero. */
+static void take_hole(struct ship *s, struct slot *slot)
+{
+	slot->encoded.count = 1;
+	slot->encoded.frames[0] = (struct encode_frame){ .raw_bytes = slot->bytes };
+	slot->state = SLOT_READY;
+	if (s->spec->read_done)
+		s->spec->read_done(s->spec->arg, slot->disk, slot->offset, slot->bytes);
+}
+
 static void start_reads(struct ship *s)
 {
 	while (s->disk < s->spec->disk_count && s->reading < s->options.depth &&
 	       s->begun - s->sent < s->slot_count) {
-		struct slot *slot = slot_of(s, s->begun);
+		struct slot *slot = slot_of(s, s->begun++);
+		bool hole = take_piece(s, slot);
 
-		take_piece(s, slot);
-		slot->state = SLOT_READING;
 		slot->have = 0;
 		slot->put = 0;
-		s->begun++;
+		if (hole) {
+			take_hole(s, slot);
+			continue;
+		}
+		slot->state = SLOT_READING;
 		s->reading++;
 		read_rest(s, slot);
 	}
@@ -551,6 +581,7 @@ static int ship_init(struct ship *s, struct err *e)
 		total += spec->disks[i].extents.bytes;
 	atomic_store(&s->progress->total_bytes, total);
 	settle(s);
+	look_for_holes(s);
 	/* All reads, and one of each other tag. */
 	r = ring_create(&s->ring, s->options.depth + 8, e);
 	if (r)

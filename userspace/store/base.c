@@ -35,6 +35,11 @@ int base_open(int dir_fd, int *direct_fd, struct err *e)
 	return fd;
 }
 
+bool base_empty(int fd)
+{
+	return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
+}
+
 static int write_all(int fd, const char *buf, uint64_t length, uint64_t offset)
 {
 	ssize_t got;

@@ -11,6 +11,9 @@ int base_create(int dir_fd, uint64_t size_bytes, struct err *e);
 /* A descriptor for writing; *@direct_fd (null: not wanted): the same with O_DIRECT, or -1. */
 int base_open(int dir_fd, int *direct_fd, struct err *e);
 
+/* Whether it is known to be one hole. */
+bool base_empty(int fd);
+
 /* Makes a range read as zeros, as a hole where the file system can. */
 int base_zero(int fd, uint64_t offset, uint64_t length, struct err *e);
 

@@ -16,6 +16,8 @@ struct pass_disk {
 	struct qcow2 overlay; /* delta */
 	int base_fd; /* initial */
 	int base_direct_fd;
+	bool base_empty; /* at the beginning of the pass */
+	uint64_t base_end; /* of what the pass has placed in it so far, in bytes */
 };
 
 struct store_pass {
@@ -38,7 +40,10 @@ static int open_disk(struct store_pass *pass, unsigned int i, struct err *e)
 				    disk->size_bytes, disk->chunk_bytes, e);
 	}
 	mine->base_fd = base_open(pass->store->disk_fds[i], &mine->base_direct_fd, e);
-	return mine->base_fd < 0 ? mine->base_fd : 0;
+	if (mine->base_fd < 0)
+		return mine->base_fd;
+	mine->base_empty = base_empty(mine->base_fd);
+	return 0;
 }
 
 /* @keep_files: the overlays are named by the manifest, or may be. */
@@ -171,9 +176,12 @@ int store_pass_place(struct store_pass *pass, unsigned int disk, uint64_t offset
 			mid = offset / chunk * chunk;
 	}
 	ret = check_range(pass, disk, mid, length + (offset - mid), e);
-	if (!ret)
-		place_in_base(&pass->disks[disk], offset, length, place);
-	return ret;
+	if (ret)
+		return ret;
+	place_in_base(&pass->disks[disk], offset, length, place);
+	if (pass->disks[disk].base_end < offset + place->length)
+		pass->disks[disk].base_end = offset + place->length;
+	return 0;
 }
 
 int store_pass_zero(struct store_pass *pass, unsigned int disk, uint64_t offset, uint64_t length,
@@ -185,6 +193,9 @@ int store_pass_zero(struct store_pass *pass, unsigned int disk, uint64_t offset,
 		return ret;
 	if (pass->kind == STORE_PASS_DELTA)
 		return qcow2_zero(&pass->disks[disk].overlay, offset, length, e);
+	/* It is a hole already, and punching one would wait for the writes that are under way. */
+	if (pass->disks[disk].base_empty && offset >= pass->disks[disk].base_end)
+		return 0;
 	return base_zero(pass->disks[disk].base_fd, offset, length, e);
 }
 
