@@ -82,6 +82,18 @@ def pipeline(source, target):
     return figures(start, wire, used, other)
 
 
+def stream(source, near, far, address):
+    """One TCP connection as programs get it by default."""
+    port = free_port()
+    server = Process([*far, "socat", "-u", f"TCP-LISTEN:{port},reuseaddr", "OPEN:/dev/null"])
+    time.sleep(1)       # it listens in a network whose table is not ours
+    start = time.monotonic()
+    used = Process([*near, "socat", "-b262144", "-u", f"OPEN:{source}",
+                    f"TCP:{address}:{port}"]).wait()
+    return {**figures(start, 0, used, server.wait()),
+            "wire_bytes": pathlib.Path(source).stat().st_size}
+
+
 def bdsync(source, target):
     """Against what is at @target, patched there; bdsync has no transport of its own."""
     start, patch = time.monotonic(), f"{target}.patch"

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import typing
 
+import link
 import ours
 import peers
 import work
@@ -16,10 +17,11 @@ MIB = 1 << 20
 class Bench:
     """Folders and images; images are made when they are first asked for."""
 
-    def __init__(self, disk, memory, quick, slow):
+    def __init__(self, disk, memory, options):
         self.disk, self.memory = pathlib.Path(disk), pathlib.Path(memory)
-        self.quick, self.slow = quick, slow
-        self.size = 512 * MIB if quick else 4 * GIB
+        self.options = options
+        self.quick, self.slow, self.link_rate = options.quick, options.slow, options.link_rate
+        self.size = 512 * MIB if options.quick else 4 * GIB
 
     def folder(self, where):
         return self.memory if where == "memory" else self.disk
@@ -231,7 +233,7 @@ def prepare_sizes(bench):
     """A replica each of 4 GiB, 64 GiB and 1 TiB, sparse, with the same amount of changes."""
     made = {}
     for name, size in (("4 GiB", 4 * GIB), ("64 GiB", 64 * GIB), ("1 TiB", 1024 * GIB)):
-        folder = Bench(bench.disk, bench.memory / name.replace(" ", ""), bench.quick, bench.slow)
+        folder = Bench(bench.disk, bench.memory / name.replace(" ", ""), bench.options)
         folder.memory.mkdir()
         folder.image = bench.image
         made[name] = prepare_delta(1, 65536, size, qemu=False)(folder)
@@ -280,4 +282,48 @@ SMALL = [Row("latency", "300 KiB changed in pieces of 4k, each second, on disk",
              {"vmreplica": send_small}, most_rounds=1, prepare=prepare_small,
              finish=lambda bench, prepared: prepared.replica.end())]
 
-ROWS = INITIAL + PACKED + DELTAS + SIZES + SMALL
+# --- a long distance ----------------------------------------------------------------
+
+@dataclasses.dataclass
+class Distance:
+    image: pathlib.Path
+    link: link.Link
+
+
+def prepare_distance(bench):
+    image = bench.memory / "noise.img"
+    work.noise_image(image, (32 if bench.quick else 256) * MIB)
+    return Distance(image, link.Link(bench.link_rate))
+
+
+def finish_distance(_, prepared):
+    prepared.link.end()
+    prepared.image.unlink()
+
+
+def ours_over_link(bench, prepared):
+    replica = ours.Replica(bench.memory / "store", host=link.FAR_ADDRESS,
+                           prefix_send=prepared.link.near, prefix_receive=prepared.link.far)
+    try:
+        return replica.send(prepared.image, "--compress", "off")
+    finally:
+        replica.end()
+
+
+def stream_over_link(_, prepared):
+    return peers.stream(prepared.image, prepared.link.near, prepared.link.far, link.FAR_ADDRESS)
+
+
+def full_link(_, prepared):
+    seconds = prepared.image.stat().st_size / prepared.link.bytes_per_second
+    return {"seconds": seconds, "cpu_send": 0, "cpu_receive": 0, "rss_send": 0, "rss_receive": 0,
+            "wire_bytes": prepared.image.stat().st_size}
+
+
+FAR = [Row("distance", "noise over a shaped link: 50 ms, one packet of 1000 lost", {
+    "vmreplica": ours_over_link,
+    "socat": stream_over_link,
+    "the link": full_link,
+}, [target("the link", 1.15)], prepare=prepare_distance, finish=finish_distance)]
+
+ROWS = INITIAL + PACKED + DELTAS + SIZES + SMALL + FAR

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The shipping thread owns an io_uring and a circle of slots. A slot is one buffer
- * with its numbered place in the pass: read, then encoded by a worker, then sent.
+ * with its numbered place in the pass: read, then encoded, by a worker if it is to be
+ * packed, then sent. A hole of a sparse file is a slot that is not read.
  * Reads and encoders may finish in any order, slots are sent in the order of
  * their numbers, which is ascending within a disk: so when a CHECKPOINT goes out,
  * all before it has.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The connection's thread owns an io_uring and a few slots. A slot is a batch of
- * frames: filled from the stream, decoded by a worker, then placed and written.
+ * frames: filled from the stream, decoded (by a worker if it is packed), then placed and written.
  * Slots are decoded and written in any order, but placed in the order of the stream,
  * so that an overlay is written sequentially. A CHECKPOINT waits for the slots before it
  * only: meanwhile the stream goes on.
