@@ -224,6 +224,20 @@ TEST(short_sends)
 	CHECK_EQ(o.frames, 0);
 }
 
+TEST(probing)
+{
+	struct encode_result r;
+
+	memset(buffer, 'x', BYTES);
+	memset(buffer + BYTES / 2, 0, 8192);
+	r = encode(BYTES, 4096, ENCODE_PROBE);
+	CHECK_EQ(r.count, 3);
+	CHECK(r.packed_bytes > 0 && r.packed_bytes <= BYTES / 8);
+	for (unsigned int i = 0; i < r.count; i++)
+		CHECK(!frames[i].lz4);
+	check_frames(&r, BYTES);
+}
+
 /* --- when to pack ------------------------------------------------------------ */
 
 /* A window of a link of so many bytes a second. */
@@ -238,15 +252,18 @@ TEST(adapting)
 	struct adapt a;
 
 	adapt_init(&a, 2);
-	CHECK(adapt_next(&a));
+	CHECK_EQ(adapt_next(&a), ADAPT_PROBE);	/* nothing is known yet */
+	CHECK_EQ(adapt_next(&a), ADAPT_RAW);
 	adapt_packed(&a, 400 << 20, 1000000000);	/* 400 MiB/s in each of 2 threads */
 	link_window(&a, 100 << 20);
-	CHECK(a.on);
+	CHECK_EQ(adapt_next(&a), ADAPT_PACK);
 	adapt_packed(&a, 400 << 20, 1000000000);
 	link_window(&a, 2000ull << 20);
 	CHECK(!a.on);
-	for (unsigned int i = 0; i < 10 * ADAPT_PROBE_EVERY; i++)
-		probes += adapt_next(&a);
+	for (unsigned int i = 0; i < 10 * ADAPT_PROBE_EVERY; i++) {
+		CHECK(adapt_next(&a) != ADAPT_PACK);
+		probes += !a.skipped;
+	}
 	CHECK_EQ(probes, 10);
 	/* Nearly as fast is not enough to begin again; much slower is. */
 	link_window(&a, 750ull << 20);
@@ -259,4 +276,4 @@ TEST(adapting)
 }
 
 UNIT_MAIN(T(runs), T(most_frames), T(packing), T(zeros_merge), T(zeros_have_a_limit),
-	  T(short_sends), T(adapting))
+	  T(short_sends), T(probing), T(adapting))

@@ -138,8 +138,8 @@ class Delta:
     qemu: peers.QemuBitmap | None = None
 
 
-def prepare_delta(percent, piece, size=None, qemu=True):
-    """@size: of a sparse disk instead of the real one."""
+def prepare_delta(percent, piece, size=None, qemu=True, spread=False):
+    """@size: of a sparse disk instead of the real one; @spread: over all of it."""
     def prepare(bench):
         folder = bench.memory
         if size:
@@ -150,7 +150,8 @@ def prepare_delta(percent, piece, size=None, qemu=True):
             image, bytes_of = folder / "changed.img", bench.size
             work.copy_sparse(bench.image("disk"), image)
         changed = int(bench.size * percent / 100)
-        pieces = work.choose_pieces(bytes_of, changed, piece, seed=percent * piece)
+        pieces = work.choose_pieces(bytes_of if spread else bench.size, changed, piece,
+                                    seed=percent * piece)
         extents = folder / "extents"
         work.write_extents(extents, pieces)
         replica = ours.Replica(folder / "store")
@@ -232,11 +233,13 @@ DELTAS = [
 def prepare_sizes(bench):
     """A replica each of 4 GiB, 64 GiB and 1 TiB, sparse, with the same amount of changes."""
     made = {}
-    for name, size in (("4 GiB", 4 * GIB), ("64 GiB", 64 * GIB), ("1 TiB", 1024 * GIB)):
+    for name, size in (("4 GiB", 4 * GIB), ("64 GiB", 64 * GIB), ("1 TiB", 1024 * GIB),
+                       ("1 TiB spread", 1024 * GIB)):
         folder = Bench(bench.disk, bench.memory / name.replace(" ", ""), bench.options)
         folder.memory.mkdir()
         folder.image = bench.image
-        made[name] = prepare_delta(1, 65536, size, qemu=False)(folder)
+        made[name] = prepare_delta(1, 65536, size, qemu=False,
+                                   spread="spread" in name)(folder)
     return made
 
 
@@ -249,8 +252,9 @@ def send_size(name):
     return lambda bench, made: send_delta(bench, made[name])
 
 
-SIZES = [Row("delta-sizes", "1 % of 4 GiB changed in pieces of 64k, on sparse disks of three sizes", {
+SIZES = [Row("delta-sizes", "the changes of delta-1-64k on a sparse disk of 1 TiB, and of others", {
     "vmreplica": send_size("1 TiB"),
+    "vmreplica spread": send_size("1 TiB spread"),
     "vmreplica 64 GiB": send_size("64 GiB"),
     "vmreplica 4 GiB": send_size("4 GiB"),
 }, [target("vmreplica 4 GiB", 1.1)], prepare=prepare_sizes, finish=finish_sizes)]

@@ -6,7 +6,7 @@
 
 void adapt_init(struct adapt *a, unsigned int threads)
 {
-	*a = (struct adapt){ .on = true, .threads = threads };
+	*a = (struct adapt){ .threads = threads, .skipped = ADAPT_PROBE_EVERY };
 }
 
 void adapt_packed(struct adapt *a, uint64_t bytes, uint64_t ns)
@@ -34,11 +34,12 @@ void adapt_sent(struct adapt *a, uint64_t bytes, uint64_t ns)
 	a->packed_ns /= 2;
 }
 
-bool adapt_next(struct adapt *a)
+enum adapt_choice adapt_next(struct adapt *a)
 {
-	if (a->on || ++a->skipped >= ADAPT_PROBE_EVERY) {
-		a->skipped = 0;
-		return true;
-	}
-	return false;
+	if (a->on)
+		return ADAPT_PACK;
+	if (++a->skipped < ADAPT_PROBE_EVERY)
+		return ADAPT_RAW;
+	a->skipped = 0;
+	return ADAPT_PROBE;
 }

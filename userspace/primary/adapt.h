@@ -12,11 +12,13 @@
 
 #define ADAPT_WINDOW_BYTES	(16u << 20)
 #define ADAPT_WINDOW_NS		500000000ull
-/* buffers: while off, one of so many is packed, to measure */
+/* buffers: while off, of one of so many a sample is packed, to measure */
 #define ADAPT_PROBE_EVERY	32
 
+enum adapt_choice { ADAPT_RAW, ADAPT_PROBE, ADAPT_PACK };
+
 struct adapt {
-	bool on;
+	bool on;			/* not before it has been measured that it pays */
 	unsigned int threads;		/* that pack at the same time */
 	unsigned int skipped;		/* buffers since the last probe */
 	uint64_t sent_bytes, sent_ns;	/* this window: the socket was busy so long with so much */
@@ -31,7 +33,7 @@ void adapt_sent(struct adapt *a, uint64_t bytes, uint64_t ns);
 /* A thread took @ns to pack @bytes of disk. */
 void adapt_packed(struct adapt *a, uint64_t bytes, uint64_t ns);
 
-/* Whether the next buffer is to be packed. */
-bool adapt_next(struct adapt *a);
+/* What is to be done with the next buffer. */
+enum adapt_choice adapt_next(struct adapt *a);
 
 #endif

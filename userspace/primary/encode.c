@@ -41,8 +41,10 @@ static uint32_t encode_data(const uint8_t *data, uint32_t bytes, enum encode_mod
 			    uint8_t *room, struct encode_frame *frame, struct encode_result *result)
 {
 	uint32_t packed = 0;
-	bool try = mode != ENCODE_RAW;
+	bool try = mode == ENCODE_PACK || mode == ENCODE_SAMPLE;
 
+	if (mode == ENCODE_PROBE && bytes >= SAMPLE_BYTES && !result->packed_bytes)
+		pack(room, data, SAMPLE_BYTES, mode, result);
 	if (mode == ENCODE_SAMPLE && bytes >= SAMPLED_BYTES)
 		try = pack(room, data + (bytes - SAMPLE_BYTES) / 2, SAMPLE_BYTES, mode, result);
 	if (try)

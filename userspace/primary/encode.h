@@ -13,6 +13,7 @@ enum encode_mode {
 	ENCODE_RAW,	/* never pack */
 	ENCODE_PACK,	/* pack all that gets smaller */
 	ENCODE_SAMPLE,	/* pack what a sample says gets smaller by an eighth or more */
+	ENCODE_PROBE,	/* never pack, but measure with one sample how long it would take */
 };
 
 struct encode_frame {

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../common/workers.h"
 #include "../ring/ring.h"
@@ -213,7 +214,15 @@ static enum encode_mode choose_mode(struct ship *s)
 	case SHIP_COMPRESS_AUTO:
 		break;
 	}
-	return adapt_next(&s->adapt) ? ENCODE_SAMPLE : ENCODE_RAW;
+	switch (adapt_next(&s->adapt)) {
+	case ADAPT_PACK:
+		return ENCODE_SAMPLE;
+	case ADAPT_PROBE:
+		return ENCODE_PROBE;
+	case ADAPT_RAW:
+		break;
+	}
+	return ENCODE_RAW;
 }
 
 static void encode_job(struct workers_job *job)
@@ -231,9 +240,10 @@ static void encode_job(struct workers_job *job)
 static void encode(struct ship *s, struct slot *slot)
 {
 	slot->mode = choose_mode(s);
-	if (slot->mode == ENCODE_RAW) {
+	if (slot->mode == ENCODE_RAW || slot->mode == ENCODE_PROBE) {
 		encode_job(&slot->job);
 		slot->state = SLOT_READY;
+		adapt_packed(&s->adapt, slot->encoded.packed_bytes, slot->encoded.packed_ns);
 		return;
 	}
 	slot->state = SLOT_ENCODING;
@@ -561,6 +571,14 @@ static int init_slots(struct ship *s)
 	return 0;
 }
 
+/* Those that find a processor: the thread that sends needs one of its own. */
+static unsigned int packers_at_once(unsigned int threads)
+{
+	long others = sysconf(_SC_NPROCESSORS_ONLN) - 1;
+
+	return others < 1 ? 1 : others < (long)threads ? (unsigned int)others : threads;
+}
+
 static int ship_init(struct ship *s, struct err *e)
 {
 	const struct ship_spec *spec = s->spec;
@@ -576,7 +594,7 @@ static int ship_init(struct ship *s, struct err *e)
 	if (!s->options.checkpoint_bytes)
 		s->options.checkpoint_bytes = DEFAULT_CHECKPOINT_BYTES;
 	s->slot_count = 2 * s->options.depth + 2 * s->options.threads;
-	adapt_init(&s->adapt, s->options.threads);
+	adapt_init(&s->adapt, packers_at_once(s->options.threads));
 	control_init(&s->control, spec->sock, spec->checkpointed, spec->arg);
 	for (unsigned int i = 0; i < spec->disk_count; i++)
 		total += spec->disks[i].extents.bytes;

@@ -15,7 +15,7 @@
 #define BATCH_MAX_FRAMES	128
 #define BATCH_BYTES		WIRE_MAX_PAYLOAD	/* of each of the two buffers */
 /* with so much, it is not worth to wait for more */
-#define BATCH_ENOUGH_BYTES	(128u << 10)
+#define BATCH_ENOUGH_BYTES	(256u << 10)
 
 struct batch_frame {
 	struct wire_header header;	/* DATA or ZERO */

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "../common/workers.h"
@@ -364,10 +365,18 @@ static int parse_one(struct receive *rc, struct err *e)
 	return r;
 }
 
+/* Whether the next receive gets something at once. */
+static bool more_waits(const struct receive *rc)
+{
+	int bytes;
+
+	return !ioctl(rc->sock, FIONREAD, &bytes) && bytes > 0;
+}
+
 /* 0 or -EAGAIN (all slots are in use) or what is wrong with the stream. */
 static int parse(struct receive *rc, struct err *e)
 {
-	int r = 0, closed;
+	int r = 0, closed = 0;
 
 	while (!r && !rc->ended && !rc->aborted) {
 		take_rest(rc);
@@ -380,8 +389,9 @@ static int parse(struct receive *rc, struct err *e)
 	}
 	if (r < 0 && r != -EAGAIN)
 		return r;
-	/* The stream pauses at the end of a frame: what came goes on its way. */
-	closed = close_slot(rc, e);
+	/* If the stream pauses at the end of a frame, what came goes on its way. */
+	if (rc->ended || rc->aborted || r < 0 || !more_waits(rc))
+		closed = close_slot(rc, e);
 	if (closed || r < 0)
 		return closed ? closed : r;
 	if ((rc->ended || rc->aborted) && rc->stage_at != rc->stage_end)

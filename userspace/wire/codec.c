@@ -5,6 +5,14 @@
 #include <xxhash.h>
 
 #include "codec.h"
+
+/*
+ * Takes the widest vectors that the processor has, found out when the program runs: four times
+ * as fast as what each x86-64 has. The same name, the same result.
+ */
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#endif
 #include "wire.h"
 
 /* Compared one by one before memcmp() is worth its call. */
