@@ -36,6 +36,15 @@ void store_part_name(uint64_t pass, char name[STORE_FILE_BYTES]);
 int store_commit_manifest(struct store *store, struct manifest *next, bool *replaced,
 			  struct err *e);
 
+/* The directory of ROOT/VM, for reading. -ENOENT with a sentence: no such replica. */
+int store_open_dir(const char *root, const char *vm, struct err *e);
+
+/* Removes the files of passes that the manifest does not name. */
+int store_clean(const struct store *store, struct err *e);
+
+/* -EBUSY with a sentence: a program has the overlay of that pass open. */
+int store_check_pass_unused(const struct store *store, uint64_t pass, struct err *e);
+
 /* -EIO with a sentence when the store is broken, -EBUSY when a pass is open. */
 int store_check_idle(const struct store *store, struct err *e);
 

@@ -16,7 +16,8 @@
 #define FILE_NAME  "manifest.json"
 #define TEMP_NAME  "manifest.json.tmp"
 #define FORMAT	   "vmreplica-store"
-#define VERSION	   1
+#define VERSION	   2
+#define OLD_VERSION 1 /* without generation and failover */
 #define MAX_BYTES  (8 << 20)
 #define MAX_PASSES 100000
 
@@ -25,6 +26,7 @@
 #define TRAILER_BYTES 26
 
 static const char *const initial_names[] = { "none", "receiving", "complete" };
+static const char *const failover_names[] = { "none", "recovered", "committed" };
 static const char *const consistency_names[] = { "none", "crash", "application" };
 
 const char *store_consistency_name(enum store_consistency consistency)
@@ -117,6 +119,19 @@ static struct json_object *pass_to_json(const struct manifest_pass *pass)
 	return NULL;
 }
 
+static struct json_object *failover_to_json(const struct store_failover *failover)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (o && add(o, "state", json_object_new_string(failover_names[failover->state])) &&
+	    add(o, "pass", json_object_new_int64(failover->pass)) &&
+	    add(o, "generation", json_object_new_int64(failover->generation)) &&
+	    add(o, "time_us", json_object_new_int64(failover->time_us)))
+		return o;
+	json_object_put(o);
+	return NULL;
+}
+
 static bool append(struct json_object *to, struct json_object *value)
 {
 	if (value && !json_object_array_add(to, value))
@@ -142,6 +157,8 @@ static struct json_object *to_json(const struct manifest *m)
 	     add(o, "relationship", json_object_new_string(m->spec.relationship)) &&
 	     add(o, "released", json_object_new_boolean(m->released)) &&
 	     add(o, "initial", json_object_new_string(initial_names[m->initial])) &&
+	     add(o, "generation", json_object_new_int64(m->generation)) &&
+	     add(o, "failover", failover_to_json(&m->failover)) &&
 	     add(o, "base_pass", json_object_new_int64(m->base_pass)) &&
 	     add(o, "merging_pass", json_object_new_int64(m->merging_pass)) &&
 	     add(o, "disks", json_object_get(disks)) && add(o, "passes", json_object_get(passes));
@@ -376,6 +393,49 @@ static int parse_passes(struct json_object *from, struct manifest *m, struct err
 	return 0;
 }
 
+static int parse_failover(struct json_object *from, struct manifest *m, struct err *e)
+{
+	struct json_object *o = get(from, "failover", json_type_object, e);
+	struct store_failover *f = &m->failover;
+	unsigned int state;
+
+	if (!o)
+		return -EUCLEAN;
+	if (get_members(o, 4, e) || get_name(o, "state", failover_names, &state, e) ||
+	    get_number(o, "pass", 0, INT64_MAX, &f->pass, e) ||
+	    get_number(o, "generation", 0, m->generation, &f->generation, e) ||
+	    get_number(o, "time_us", 0, INT64_MAX, &f->time_us, e))
+		return -EUCLEAN;
+	f->state = state;
+	return 0;
+}
+
+const struct manifest_pass *manifest_point(const struct manifest *m, uint64_t id, struct err *e)
+{
+	for (unsigned int i = m->pass_count; i-- > 0;)
+		if (m->passes[i].whole && (!id || m->passes[i].id == id))
+			return &m->passes[i];
+	if (id)
+		err_set(e, -ENOENT, "%s has no point %" PRIu64 ": see `vmreplica points %s`",
+			m->spec.vm, id, m->spec.vm);
+	else
+		err_set(e, -ENOENT, "there is no point of %s yet", m->spec.vm);
+	return NULL;
+}
+
+/* A VM that was failed over stands on a point. */
+static int check_failover(const struct manifest *m, struct err *e)
+{
+	const struct store_failover *f = &m->failover;
+
+	if (!!f->state != !!f->pass || !f->pass != !f->generation)
+		return damaged(e, "its failover is half there");
+	if (f->pass && !manifest_point(m, f->pass, NULL))
+		return damaged(e, "it is failed over to pass %" PRIu64 ", which is no point",
+			       f->pass);
+	return 0;
+}
+
 /* What the single values say must fit together. */
 static int check(const struct manifest *m, struct err *e)
 {
@@ -385,7 +445,7 @@ static int check(const struct manifest *m, struct err *e)
 		return damaged(e, "there are passes without a complete initial pass");
 	if (m->merging_pass && (!complete || m->merging_pass <= m->base_pass || !m->pass_count))
 		return damaged(e, "pass %" PRIu64 " cannot be one that is merged", m->merging_pass);
-	return 0;
+	return check_failover(m, e);
 }
 
 static int parse(struct json_object *o, struct manifest *m, struct err *e)
@@ -402,11 +462,11 @@ static int parse(struct json_object *o, struct manifest *m, struct err *e)
 		return -EUCLEAN;
 	if (strcmp(format, FORMAT))
 		return damaged(e, "its format is not %s", FORMAT);
-	if (version != VERSION)
+	if (version != VERSION && version != OLD_VERSION)
 		return err_set(e, -EUCLEAN,
 			       "%s is of version %" PRIu64 "; this program knows version %d",
 			       FILE_NAME, version, VERSION);
-	if (get_members(o, 11, e) || get_text(o, "vm", m->spec.vm, sizeof(m->spec.vm), e) ||
+	if (get_members(o, version == OLD_VERSION ? 11 : 13, e) || get_text(o, "vm", m->spec.vm, sizeof(m->spec.vm), e) ||
 	    get_text(o, "relationship", m->spec.relationship, sizeof(m->spec.relationship), e) ||
 	    get_bool(o, "released", &m->released, e) ||
 	    get_name(o, "initial", initial_names, &initial, e) ||
@@ -417,6 +477,10 @@ static int parse(struct json_object *o, struct manifest *m, struct err *e)
 	ret = parse_disks(o, m, e);
 	if (!ret)
 		ret = parse_passes(o, m, e);
+	if (!ret && version != OLD_VERSION)
+		ret = get_number(o, "generation", 0, INT64_MAX, &m->generation, e);
+	if (!ret && version != OLD_VERSION)
+		ret = parse_failover(o, m, e);
 	return ret ? ret : check(m, e);
 }
 

@@ -8,7 +8,7 @@
 #ifndef VMR_STORE_MANIFEST_H
 #define VMR_STORE_MANIFEST_H
 
-#include "store.h"
+#include "failover.h"
 
 struct manifest_pass {
 	uint64_t id;
@@ -26,6 +26,12 @@ struct manifest {
 	uint64_t merging_pass;	/* its overlay lies between base.raw and passes[0]; 0: none */
 	unsigned int pass_count;
 	struct manifest_pass *passes;	/* overlays, oldest first */
+	/*
+	 * Grows whenever a primary opens the store, and with each step of a failover: a store that
+	 * says less than it once said to a primary is an older copy of itself.
+	 */
+	uint64_t generation;
+	struct store_failover failover;
 };
 
 /* -ENOENT: there is none; -EUCLEAN: damaged. @m needs manifest_free() after success. */
@@ -36,6 +42,9 @@ int manifest_read(int dir_fd, struct manifest *m, struct err *e);
  * failure after it, which of the two manifests a power cut leaves is not known.
  */
 int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct err *e);
+
+/* The pass that is point @id, 0: the newest; null with a sentence: there is none. */
+const struct manifest_pass *manifest_point(const struct manifest *m, uint64_t id, struct err *e);
 
 /* Deep copies; the pass list of @to has room for one more. */
 int manifest_copy(struct manifest *to, const struct manifest *from, struct err *e);

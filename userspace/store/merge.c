@@ -8,14 +8,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base.h"
 #include "qcow2.h"
-#include "internal.h"
+#include "tests.h"
+#include "use.h"
 
 #define RUN_BYTES   (8u << 20) /* copied between two looks at whether to stop */
 #define DIRTY_BYTES (64u << 20) /* copied between two syncs: bounds what memory holds back */
@@ -64,34 +64,6 @@ static bool has_surplus(const struct store *store)
 	return false;
 }
 
-/* QEMU's locks are in these bytes of a file that it has open. */
-#define LOCKED_FROM  100
-#define LOCKED_BYTES 200
-
-/* A write lease is granted to whom nobody else has the file open. It is given back at once. */
-static bool is_open_elsewhere(int fd)
-{
-	struct flock lock = {
-		.l_type = F_WRLCK,
-		.l_whence = SEEK_SET,
-		.l_start = LOCKED_FROM,
-		.l_len = LOCKED_BYTES,
-	};
-
-	/*
-	 * Who opens the file in between has this process told so by a signal: by one that is
-	 * ignored.
-	 */
-	if (!fcntl(fd, F_SETSIG, SIGURG) && !fcntl(fd, F_SETLEASE, F_WRLCK)) {
-		fcntl(fd, F_SETLEASE, F_UNLCK);
-		return false;
-	}
-	if (errno == EAGAIN || errno == EBUSY)
-		return true;
-	/* No leases on this file system. */
-	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
-}
-
 /*
  * Whether some program has a point open, and thereby base.raw. If that point has been merged
  * already, one more merge would change what it shows; which point it is, is not known.
@@ -107,14 +79,14 @@ static int is_read(const struct store *store, struct err *e)
 
 		if (fd < 0)
 			return fd;
-		read = is_open_elsewhere(fd);
+		read = use_elsewhere(fd);
 		close(fd);
 	}
 	return read;
 }
 
 /* Step 1: the oldest pass is no longer a point, but still in the chain. */
-static int begin(struct store *store, struct err *e)
+static int begin_locked(struct store *store, struct err *e)
 {
 	struct manifest next;
 	bool replaced;
@@ -130,6 +102,24 @@ static int begin(struct store *store, struct err *e)
 		store->merge_disk = 0;
 		store->merge_position = 0;
 	}
+	return ret;
+}
+
+/* 1: a test stands on the oldest point, so that it stays. */
+static int begin(struct store *store, struct err *e)
+{
+	int lock = pins_lock(store->dir_fd, &store->manifest.spec, e);
+	uint64_t pinned;
+	int ret = lock;
+
+	if (lock < 0)
+		return lock;
+	ret = pins_oldest(store->dir_fd, &pinned, e);
+	if (!ret && pinned <= store->manifest.passes[0].id)
+		ret = 1;
+	if (!ret)
+		ret = begin_locked(store, e);
+	pins_unlock(lock);
 	return ret;
 }
 
@@ -247,6 +237,8 @@ int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e)
 	};
 	int ret = store_check_idle(store, e);
 
+	if (!ret && store->manifest.failover.state)
+		return 0;
 	while (!ret && (store->manifest.merging_pass || has_surplus(store))) {
 		if (time_to_leave(&share))
 			return 1;

@@ -79,6 +79,8 @@ static int check_begin(const struct store *store, uint64_t id, enum store_pass_k
 	bool complete = store->manifest.initial == STORE_INITIAL_COMPLETE;
 	int ret = store_check_idle(store, e);
 
+	if (!ret)
+		ret = store_check_failover(store, e);
 	if (ret)
 		return ret;
 	if (id <= store_last_pass(store) || id > INT64_MAX)
@@ -92,8 +94,9 @@ static int check_begin(const struct store *store, uint64_t id, enum store_pass_k
 			       store->name);
 	if (store->manifest.pass_count >= FULL_CHAIN * store->keep)
 		return err_set(e, -EBUSY,
-			       "replica %s has %u passes that wait to be merged: close what has one "
-			       "of its points open (lsof %s/%s/*/base.raw), then the next pass goes through",
+			       "replica %s has %u passes that wait to be merged: end its test failovers and "
+			       "close what has one of its points open (lsof %s/%s/*/base.raw), then the next "
+			       "pass goes through",
 			       store->name, store->manifest.pass_count, store->root, store->name);
 	return 0;
 }

@@ -9,7 +9,7 @@
 
 #include "internal.h"
 
-static int read_manifest(const char *root, const char *vm, struct manifest *m, struct err *e)
+int store_open_dir(const char *root, const char *vm, struct err *e)
 {
 	int root_fd, dir_fd, ret;
 
@@ -23,8 +23,16 @@ static int read_manifest(const char *root, const char *vm, struct manifest *m, s
 	close(root_fd);
 	if (ret == -ENOENT)
 		return err_set(e, ret, "there is no replica %s in %s", vm, root);
-	if (ret)
-		return err_sys(e, ret, "cannot open replica %s", vm);
+	return ret ? err_sys(e, ret, "cannot open replica %s", vm) : dir_fd;
+}
+
+static int read_manifest(const char *root, const char *vm, struct manifest *m, struct err *e)
+{
+	int dir_fd = store_open_dir(root, vm, e);
+	int ret;
+
+	if (dir_fd < 0)
+		return dir_fd;
 	ret = manifest_read(dir_fd, m, e);
 	close(dir_fd);
 	return ret;
@@ -63,6 +71,7 @@ static int fill_points(const char *dir, const struct manifest *m, struct store_p
 	strcpy(points->relationship, m->spec.relationship);
 	points->released = m->released;
 	points->last_pass = m->pass_count ? m->passes[m->pass_count - 1].id : m->base_pass;
+	points->generation = m->generation;
 	points->at = calloc(m->pass_count + 1, sizeof(*points->at));
 	if (!points->at)
 		return -ENOMEM;

@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "failover_files.h"
 #include "qcow2.h"
-#include "internal.h"
+#include "tests.h"
+#include "use.h"
 #include "tree.h"
 
 bool store_name_valid(const char *name)
@@ -238,6 +240,36 @@ static int clean_disk(const struct store *store, unsigned int disk, struct err *
 	return ret;
 }
 
+int store_clean(const struct store *store, struct err *e)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !ret; i++)
+		ret = clean_disk(store, i, e);
+	return ret;
+}
+
+int store_check_pass_unused(const struct store *store, uint64_t pass, struct err *e)
+{
+	char name[STORE_FILE_BYTES];
+	bool used = false;
+	int fd;
+
+	store_overlay_name(pass, name);
+	for (unsigned int i = 0; i < store->manifest.spec.disk_count && !used; i++) {
+		fd = openat(store->disk_fds[i], name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return err_sys(e, -errno, "cannot open %s of replica %s", name,
+				       store->name);
+		used = use_elsewhere(fd);
+		close(fd);
+	}
+	return used ? err_set(e, -EBUSY,
+			      "a program has point %" PRIu64 " of %s open, which is to go: stop it first",
+			      pass, store->name) :
+		      0;
+}
+
 static int load(struct store *store, struct err *e)
 {
 	int ret = open_root(store, e);
@@ -254,10 +286,14 @@ static int load(struct store *store, struct err *e)
 		ret = open_disk(store, i, e);
 		if (!ret)
 			ret = check_files(store, i, e);
-		if (!ret)
-			ret = clean_disk(store, i, e);
 	}
-	return ret;
+	if (!ret)
+		ret = failover_check_files(store, e);
+	if (!ret)
+		ret = store_clean(store, e);
+	if (!ret)
+		ret = failover_clean(store, e);
+	return ret ? ret : tests_clean(store->dir_fd, &store->manifest.spec, e);
 }
 
 int store_open(const char *root, const char *vm, struct store **out, struct err *e)
@@ -420,6 +456,25 @@ uint64_t store_last_pass(const struct store *store)
 	return m->pass_count ? m->passes[m->pass_count - 1].id : m->base_pass;
 }
 
+uint64_t store_generation(const struct store *store)
+{
+	return store->manifest.generation;
+}
+
+int store_next_generation(struct store *store, struct err *e)
+{
+	struct manifest next;
+	bool replaced;
+	int ret = store_check_idle(store, e);
+
+	if (!ret)
+		ret = manifest_copy(&next, &store->manifest, e);
+	if (ret)
+		return ret;
+	next.generation++;
+	return store_commit_manifest(store, &next, &replaced, e);
+}
+
 bool store_released(const struct store *store)
 {
 	return store->manifest.released;
@@ -451,10 +506,22 @@ int store_release(struct store *store, struct err *e)
 	return store_commit_manifest(store, &next, &replaced, e);
 }
 
-int store_move_aside(struct store *store, struct err *e)
+/* The machine's disks are in there, or a test's. */
+static int check_unfailed(const struct store *store, struct err *e)
+{
+	if (store->manifest.failover.state)
+		return err_set(e, -EBUSY,
+			       "%s was failed over to here and has its disks in %s/%s: revert that, or copy them "
+			       "elsewhere (qemu-img convert) and remove the directory by hand",
+			       store->name, store->root, store->name);
+	return pins_check(store->dir_fd, 0, store->name, e);
+}
+
+/* As the names of tests lead to their files, none may begin while the directory gets another. */
+static int move_aside(struct store *store, struct err *e)
 {
 	char suffix[32], name[STORE_NAME_BYTES];
-	int ret = store_check_idle(store, e);
+	int ret = check_unfailed(store, e);
 
 	for (unsigned int n = 0; !ret && n < 1000; n++) {
 		int bytes = snprintf(suffix, sizeof(suffix), ".released-%.8s",
@@ -472,7 +539,6 @@ int store_move_aside(struct store *store, struct err *e)
 				return err_sys(e, ret,
 					       "cannot make the new name of replica %s durable",
 					       store->name);
-			store_close(store);
 			return 0;
 		}
 		if (errno != EEXIST)
@@ -483,11 +549,42 @@ int store_move_aside(struct store *store, struct err *e)
 		     err_set(e, -EEXIST, "there are too many released replicas %s", store->name);
 }
 
+int store_move_aside(struct store *store, struct err *e)
+{
+	int lock, ret = store_check_idle(store, e);
+
+	if (ret)
+		return ret;
+	lock = pins_lock(store->dir_fd, &store->manifest.spec, e);
+	if (lock < 0)
+		return lock;
+	ret = move_aside(store, e);
+	pins_unlock(lock);
+	if (!ret)
+		store_close(store);
+	return ret;
+}
+
+/*
+ * A manifest that cannot be read says nothing of a failover or of tests; what then is to be
+ * deleted is by its own name no VM's disk.
+ */
+static int check_deletable(struct store *store, int *lock, struct err *e)
+{
+	struct err why;
+	int ret = manifest_read(store->dir_fd, &store->manifest, &why);
+
+	if (ret)
+		return 0;
+	*lock = pins_lock(store->dir_fd, &store->manifest.spec, e);
+	return *lock < 0 ? *lock : check_unfailed(store, e);
+}
+
 int store_delete(const char *root, const char *vm, struct err *e)
 {
 	char temp[STORE_NAME_BYTES + 16];
 	struct store *store = new_store(root, vm, e);
-	int ret;
+	int lock = -1, ret;
 
 	if (!store)
 		return store_name_valid(vm) ? -ENOMEM : -EINVAL;
@@ -495,6 +592,8 @@ int store_delete(const char *root, const char *vm, struct err *e)
 	ret = open_root(store, e);
 	if (!ret)
 		ret = open_locked(store, vm, e);
+	if (!ret)
+		ret = check_deletable(store, &lock, e);
 	if (!ret) {
 		tree_remove(store->root_fd, temp);
 		if (renameat(store->root_fd, vm, store->root_fd, temp) || fsync(store->root_fd))
@@ -506,6 +605,8 @@ int store_delete(const char *root, const char *vm, struct err *e)
 			err_sys(e, ret, "cannot delete all of replica %s: remove %s/%s by hand", vm,
 				root, temp);
 	}
+	if (lock >= 0)
+		pins_unlock(lock);
 	store_close(store);
 	return ret;
 }

@@ -77,6 +77,12 @@ const struct store_spec *store_spec(const struct store *store);
 enum store_initial store_initial(const struct store *store);
 /* Id of the newest durable pass, 0: none. */
 uint64_t store_last_pass(const struct store *store);
+/*
+ * Grows each time that a primary opens the store, and with each step of a failover. A store that has
+ * a smaller one than a primary was told is an older copy of itself.
+ */
+uint64_t store_generation(const struct store *store);
+int store_next_generation(struct store *store, struct err *e);
 /* The relationship was removed by its primary; a new one may take the name over. */
 bool store_released(const struct store *store);
 int store_release(struct store *store, struct err *e);
@@ -84,11 +90,14 @@ int store_release(struct store *store, struct err *e);
 /*
  * Moves ROOT/VM aside to ROOT/VM.released-<first 8 of the relationship's UUID>[-N]
  * and closes the store, so that a new relationship can use the name. Nothing
- * is deleted. On failure the store stays open.
+ * is deleted. On failure the store stays open. -EBUSY: it is failed over, or has a test.
  */
 int store_move_aside(struct store *store, struct err *e);
 
-/* Removes ROOT/VM with all points. Fails with -EBUSY while a process has it open. */
+/*
+ * Removes ROOT/VM with all points. -EBUSY while a process has it open, or a test stands
+ * on one of its points, or the VM was failed over to it.
+ */
 int store_delete(const char *root, const char *vm, struct err *e);
 
 /* --- the initial pass, into base.raw ------------------------------------- */
@@ -135,7 +144,7 @@ enum store_pass_kind {
 
 /*
  * Begins pass @id, which must be larger than store_last_pass(). Only one pass
- * is open at a time. An initial pass needs store_initial() != COMPLETE and
+ * is open at a time, and none of a VM that is failed over (-EROFS). An initial pass needs store_initial() != COMPLETE and
  * goes on with what is durable; a delta pass needs it COMPLETE.
  */
 int store_pass_begin(struct store *store, uint64_t id, enum store_pass_kind kind,
@@ -200,8 +209,9 @@ void store_pass_abort(struct store_pass *pass);
  * of merged passes are gone. The newest point stays, however old, unless the
  * chain above it has grown to four times that number. To be called between
  * passes, after the acknowledgement: a merge copies as much as its pass held.
- * No merge begins while another program has a point open; when the chain has grown to
- * sixteen times that number, store_pass_begin() answers -EBUSY.
+ * No merge begins while another program has a point open, and none of a point that a
+ * test stands on (failover.h); when the chain has grown to sixteen times that number,
+ * store_pass_begin() answers -EBUSY. While the VM is failed over nothing is merged.
  *
  * @stop_fd: when readable, the merge is left at once (shutdown). @busy_fd: when
  * readable there is other work (the primary's next pass), so the merge is left
@@ -238,6 +248,7 @@ struct store_points {
 	char relationship[37];		/* UUID text; it feeds, or fed, the replica */
 	bool released;			/* as store_released() */
 	uint64_t last_pass;		/* as store_last_pass() */
+	uint64_t generation;		/* as store_generation() */
 	unsigned int count;
 	struct store_point *at;		/* oldest first */
 };
