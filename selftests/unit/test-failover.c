@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "../../userspace/store/failover.h"
+#include "userspace/store/failover.h"
 #include "store-world.h"
 
 #define SEED 5

@@ -121,6 +121,27 @@ TEST(table)
 	}
 }
 
+/* A replica that says a smaller generation than before is an older copy, whatever its passes. */
+TEST(older_copy)
+{
+	struct plan_facts facts = {
+		.initial_complete = true,
+		.last_pass = 7,
+		.generation = 3,
+		.disk_count = 1,
+		.replica = { .state = WIRE_STATE_COMPLETE, .last_pass = 7, .generation = 2 },
+	};
+	struct plan plan = { 0 };
+
+	CHECK_EQ(plan_make(&facts, &plan), PLAN_REPLICA_LOST);
+	facts.allow_compare = true;
+	CHECK_EQ(plan_make(&facts, &plan), PLAN_GO);
+	CHECK(plan.full && plan.compare);
+	facts.replica.generation = 3;
+	CHECK_EQ(plan_make(&facts, &plan), PLAN_GO);
+	CHECK(!plan.full);
+}
+
 /* Whatever the facts: full whenever untrusted, never full unasked, ids only grow. */
 TEST(promises)
 {
@@ -167,4 +188,4 @@ TEST(promises)
 	}
 }
 
-UNIT_MAIN(T(table), T(promises))
+UNIT_MAIN(T(table), T(older_copy), T(promises))

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "ship-rig.h"
+#include "userspace/replica/failover.h"
 #include "userspace/replica/replica.h"
 
 #define DISK_BYTES (1u << 20)
@@ -170,6 +171,53 @@ TEST(open_pass_status)
 	stop();
 }
 
+/* Failed over: refused with a sentence, at once; reverted: on from where it was; then for good. */
+TEST(failed_over)
+{
+	struct session_open open = offer(1);
+	struct session_opened opened;
+	struct store_writables list;
+	struct err e = { 0 };
+	uint64_t generation;
+	int sock;
+
+	start();
+	sock = connect_as(&open, &opened, &e);
+	CHECK_EQ(opened.generation, 0);
+	CHECK_EQ(zero_pass(sock, 5, WIRE_PASS_INITIAL, &e), 0);
+	CHECK_EQ(zero_pass(sock, 6, WIRE_PASS_DELTA, &e), 0);
+	CHECK_EQ(replica_test_begin(replica, "vm1", "try", 0, &e), 0);
+	CHECK_EQ(zero_pass(sock, 7, WIRE_PASS_DELTA, &e), 0);
+	CHECK_EQ(replica_test_end(replica, "vm1", "try", &e), 0);
+	CHECK_EQ(replica_failover(replica, "vm1", 6, &e), 0);
+	CHECK(zero_pass(sock, 8, WIRE_PASS_DELTA, &e) < 0);
+	close(sock);
+	CHECK_EQ(only_status().failover.state, STORE_FAILOVER_RECOVERED);
+	CHECK_EQ(replica_writables(replica, "vm1", &list, &e), 0);
+	CHECK_EQ(list.count, 1);
+	store_writables_free(&list);
+	CHECK_EQ(connect_as(&open, &opened, &e), -EROFS);
+	CHECK(strstr(e.text, "vmreplica revert vm1"));
+	CHECK_EQ(replica_revert(replica, "vm1", &e), 0);
+	sock = connect_as(&open, &opened, &e);
+	CHECK(sock >= 0);
+	CHECK_EQ(opened.last_pass, 7);
+	generation = opened.generation;
+	CHECK(generation > 0);
+	CHECK_EQ(zero_pass(sock, 8, WIRE_PASS_DELTA, &e), 0);
+	close(sock);
+	sock = connect_as(&open, &opened, &e);
+	CHECK_EQ(opened.generation, generation + 1);
+	close(sock);
+	CHECK_EQ(replica_commit(replica, "vm1", &e), -EINVAL);
+	CHECK_EQ(replica_failover(replica, "vm1", 0, &e), 0);
+	CHECK_EQ(replica_commit(replica, "vm1", &e), 0);
+	CHECK_EQ(connect_as(&open, &opened, &e), -EROFS);
+	CHECK(strstr(e.text, "for good"));
+	CHECK_EQ(replica_delete(replica, "vm1", &e), -EBUSY);
+	stop();
+}
+
 TEST(disks_that_differ)
 {
 	struct session_open open = offer(1), other;
@@ -315,4 +363,5 @@ TEST(address_in_use)
 }
 
 UNIT_MAIN(T(open_pass_status), T(disks_that_differ), T(takes_over_from_a_hung_connection),
-	  T(another_relationship), T(stops_at_once), T(nobody_listens), T(address_in_use))
+	  T(another_relationship), T(stops_at_once), T(nobody_listens), T(address_in_use),
+	  T(failed_over))

@@ -28,6 +28,8 @@ static struct state sample(void)
 		.resync_wanted = true,
 		.comparing = true,
 		.medium_pass = 3,
+		.generation = 9,
+		.prepared = true,
 		.last_pass = 12,
 		.last_point = 11,
 		.last_point_time_us = 1790000000123456,
@@ -292,7 +294,7 @@ TEST(checkpoints_outlive_the_attempt_at_a_full_pass)
 	CHECK(!after.initial_complete);
 	CHECK_EQ(after.disks[0].checkpoint_bytes, 1 << 20);
 	CHECK_EQ(after.last_pass, 12);
-	CHECK_EQ(record_full(file, &e), 0);
+	CHECK_EQ(record_full(file, 4, &e), 0);
 	state_file_get(file, &after);
 	CHECK_EQ(after.disks[0].checkpoint_bytes, 0);
 	CHECK_EQ(after.last_pass, 12);

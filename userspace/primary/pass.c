@@ -178,6 +178,7 @@ static int decide(struct pass *p, struct err *e)
 		.resync_wanted = p->state.resync_wanted,
 		.comparing = p->state.comparing,
 		.last_pass = p->state.last_pass,
+		.generation = p->state.generation,
 		.disk_count = p->state.disk_count,
 		.untrusted = track_untrusted(&p->track),
 		.replica = p->spec->peer->opened,
@@ -252,7 +253,7 @@ static int cut(struct pass *p, struct err *e)
 	if (rc)
 		return err_set(e, rc, "cannot cut the disks of %s: %.200s", p->state.vm, cbt_error(p->cbt));
 	p->begun = true;
-	rc = p->plan.full ? record_full(p->spec->file, e) : 0;
+	rc = p->plan.full ? record_full(p->spec->file, p->spec->peer->opened.generation, e) : 0;
 	return rc ? rc : wait_sealed(p, e);
 }
 
@@ -650,6 +651,8 @@ static int run(struct pass *p, struct err *e)
 	rc = connect_replica(p, e);
 	if (!rc)
 		rc = decide(p, e);
+	if (!rc && !p->plan.full)
+		rc = record_generation(p->spec->file, p->spec->peer->opened.generation, e);
 	if (rc)
 		return rc;
 	set_phase(p, PASS_PHASE_CUT);

@@ -14,7 +14,7 @@ static bool replica_lost(const struct plan_facts *facts)
 	const struct session_opened *replica = &facts->replica;
 	unsigned int i;
 
-	if (replica->last_pass < facts->last_pass)
+	if (replica->last_pass < facts->last_pass || replica->generation < facts->generation)
 		return true;
 	if (replica->state == WIRE_STATE_COMPLETE)
 		return false;

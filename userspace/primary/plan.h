@@ -16,6 +16,7 @@ struct plan_facts {
 	bool resync_wanted;		/* the user asked for Resynchronize */
 	bool comparing;			/* a pass that compares has begun and is not durable */
 	uint64_t last_pass;		/* newest pass that was acknowledged, 0: none */
+	uint64_t generation;		/* the largest that the replica has said, 0: none */
 	unsigned int disk_count;
 	/* acknowledged of an unfinished initial pass */
 	uint64_t checkpoint_bytes[WIRE_MAX_DISKS];

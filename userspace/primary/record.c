@@ -10,6 +10,17 @@ int record_opened(struct state_file *file, struct err *e)
 	return state_file_end(file, e);
 }
 
+int record_generation(struct state_file *file, uint64_t generation, struct err *e)
+{
+	struct state state;
+
+	state_file_get(file, &state);
+	if (generation <= state.generation)
+		return 0;
+	state_file_begin(file)->generation = generation;
+	return state_file_end(file, e);
+}
+
 static void clear_checkpoints(struct state *state)
 {
 	unsigned int i;
@@ -34,12 +45,13 @@ int record_comparing(struct state_file *file, bool initial, struct err *e)
 	return state_file_end(file, e);
 }
 
-int record_full(struct state_file *file, struct err *e)
+int record_full(struct state_file *file, uint64_t generation, struct err *e)
 {
 	struct state *state = state_file_begin(file);
 
 	clear_checkpoints(state);
 	state->resync_wanted = false;
+	state->generation = generation;
 	return state_file_end(file, e);
 }
 

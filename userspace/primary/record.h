@@ -12,6 +12,12 @@
 int record_opened(struct state_file *file, struct err *e);
 
 /*
+ * The replica, which has what it acknowledged, is of this generation: an older copy of it will be
+ * known by its smaller one. Nothing is written if it is not larger than before.
+ */
+int record_generation(struct state_file *file, uint64_t generation, struct err *e);
+
+/*
  * A full pass is about to begin: what was complete is not. The checkpoints stay: until the
  * map is full, they are what tells that the replica has lost them.
  */
@@ -23,8 +29,11 @@ int record_incomplete(struct state_file *file, struct err *e);
  */
 int record_comparing(struct state_file *file, bool initial, struct err *e);
 
-/* The map of the pass is full: no checkpoint of before counts, and no resync is wanted. */
-int record_full(struct state_file *file, struct err *e);
+/*
+ * The map of the pass is full: no checkpoint of before counts, no resync is wanted, and the
+ * replica is right as it is, of this @generation, even if it was a larger one before.
+ */
+int record_full(struct state_file *file, uint64_t generation, struct err *e);
 
 /* All of @disk before @offset is durable on the replica. */
 int record_checkpoint(struct state_file *file, unsigned int disk, uint64_t offset, struct err *e);

@@ -92,6 +92,13 @@ struct state {
 	bool comparing;
 	/* newest pass that was exported and not seen imported on the replica; 0: none */
 	uint64_t medium_pass;
+	/* largest generation that the replica has said; plan.h; 0: none */
+	uint64_t generation;
+	/*
+	 * All was sent of disks that were in no use any more, so that the replica may fail over
+	 * without loss: no pass begins until the user takes that back.
+	 */
+	bool prepared;
 	uint64_t last_pass;		/* newest acknowledged pass, 0: none */
 	uint64_t last_point;		/* newest acknowledged pass that is a point, 0: none */
 	uint64_t last_point_time_us;	/* its cut, microseconds since 1970 UTC */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "../store/failover.h"
 #include "compare.h"
 #include "connection.h"
 
@@ -130,6 +131,17 @@ static void set_connected(struct connection *c, bool connected)
 	pthread_mutex_unlock(&c->all->lock);
 }
 
+int connections_end(struct connections *all, const char *vm, struct err *e)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&all->lock);
+	if (!__end_older(all, vm, UINT64_MAX, NULL))
+		r = err_set(e, -EBUSY, "the replica of %s is busy: try again", vm);
+	pthread_mutex_unlock(&all->lock);
+	return r;
+}
+
 int connections_end_idle(struct connections *all, const char *vm, struct err *e)
 {
 	int r = 0;
@@ -217,7 +229,9 @@ static int open_store(const char *root, const struct session_open *open, struct 
 		return r;
 	uuid_text(open->relationship, relationship);
 	if (!strcmp(store_spec(*store)->relationship, relationship)) {
-		r = check_disks(open, store_spec(*store), e);
+		r = store_check_failover(*store, e);
+		if (!r)
+			r = check_disks(open, store_spec(*store), e);
 	} else if (store_released(*store)) {
 		r = store_move_aside(*store, e);
 		if (!r)
@@ -244,6 +258,7 @@ static int send_opened(struct connection *c, const struct store *store, struct e
 	struct session_opened opened = {
 		.state = states[store_initial(store)],
 		.last_pass = store_last_pass(store),
+		.generation = store_generation(store),
 	};
 
 	for (unsigned int i = 0; i < store_spec(store)->disk_count; i++)
@@ -265,6 +280,14 @@ static int receive_one_pass(struct connection *c, struct store *store,
 		return err_set(e, -EPERM,
 			       "the relationship of %s was removed on its primary: enable it anew",
 			       c->vm);
+	/*
+	 * Not when it is opened: a primary that finds an older copy here, and sends nothing, must
+	 * find it older the next time too.
+	 */
+	r = c->generation ? 0 : store_next_generation(store, e);
+	if (r)
+		return r;
+	c->generation = store_generation(store);
 	atomic_store(&c->progress.done_bytes, 0);
 	atomic_store(&c->progress.wire_bytes, 0);
 	atomic_store(&c->receiving_pass, begin->pass);

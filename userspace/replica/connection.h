@@ -30,6 +30,7 @@ struct connection {
 	int stop_fd;			/* eventfd: readable when it is to end */
 	bool stopping;
 	bool connected;			/* the primary is there, and its store is open */
+	uint64_t generation;		/* of the store since this one's first pass; 0: none yet */
 	uint64_t claim;			/* 0: no VM yet; else the larger, the newer */
 	char vm[WIRE_NAME_BYTES];
 	uint8_t relationship[16];
@@ -62,6 +63,13 @@ int connections_add(struct connections *all, int sock);
 
 /* The connection of @vm whose primary is there, or null. Caller holds the lock. */
 struct connection *__connections_find(struct connections *all, const char *vm);
+
+/* Ends all that works on @vm, also its primary's connection, and waits; -EBUSY: not in time. */
+int connections_end(struct connections *all, const char *vm, struct err *e);
+
+/* What @replica is made of, for the rest of this folder. */
+struct connections *replica_connections(struct replica *replica);
+const char *replica_root(const struct replica *replica);
 
 /*
  * Ends what still works on @vm after its primary has left, and waits for it.

@@ -242,6 +242,8 @@ static bool fill_status(struct replica *replica, const char *vm, struct replica_
 		.points = points.count,
 		.last_point_time_us = points.count ? points.at[points.count - 1].time_us : 0,
 	};
+	status->tests = points.tests;
+	status->failover = points.failover;
 	snprintf(status->vm, sizeof(status->vm), "%.63s", vm);
 	snprintf(status->relationship, sizeof(status->relationship), "%s", points.relationship);
 	store_points_free(&points);
@@ -288,6 +290,16 @@ int replica_list(struct replica *replica, struct replica_status **list, unsigned
 		return err_set(e, r, "out of memory");
 	}
 	return 0;
+}
+
+struct connections *replica_connections(struct replica *replica)
+{
+	return &replica->connections;
+}
+
+const char *replica_root(const struct replica *replica)
+{
+	return replica->root;
 }
 
 int replica_delete(struct replica *replica, const char *vm, struct err *e)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "../common/err.h"
+#include "../store/store.h"
 
 #define REPLICA_MAX_CONNECTIONS 64
 
@@ -39,6 +40,8 @@ struct replica_status {
 	uint64_t last_pass;
 	unsigned int points;
 	uint64_t last_point_time_us;	/* 0: none */
+	unsigned int tests;		/* failover.h */
+	struct store_failover failover;
 };
 
 /* Fills *list with an array for the caller to free; also VMs without a connection. */

@@ -33,19 +33,6 @@ int store_test_end(const char *root, const char *vm, const char *name, struct er
 
 /* --- failover --------------------------------------------------------------- */
 
-enum store_failover_state {
-	STORE_FAILOVER_NONE,
-	STORE_FAILOVER_RECOVERED,	/* the VM may run here; can be reverted or committed */
-	STORE_FAILOVER_COMMITTED,	/* for good: the old primary is refused */
-};
-
-struct store_failover {
-	enum store_failover_state state;
-	uint64_t pass;			/* the point that it stands on; 0: none */
-	uint64_t generation;		/* in which it began: its directory's number; 0: none */
-	uint64_t time_us;		/* when, microseconds since 1970 UTC; 0: none */
-};
-
 /* Of an open store. */
 struct store_failover store_failover(const struct store *store);
 

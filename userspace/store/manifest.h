@@ -27,8 +27,8 @@ struct manifest {
 	unsigned int pass_count;
 	struct manifest_pass *passes;	/* overlays, oldest first */
 	/*
-	 * Grows whenever a primary opens the store, and with each step of a failover: a store that
-	 * says less than it once said to a primary is an older copy of itself.
+	 * Grows with the first pass of each connection, and with each step of a failover: a store
+	 * that says less than it once said to a primary is an older copy of itself.
 	 */
 	uint64_t generation;
 	struct store_failover failover;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "tests.h"
 
 int store_open_dir(const char *root, const char *vm, struct err *e)
 {
@@ -26,14 +26,23 @@ int store_open_dir(const char *root, const char *vm, struct err *e)
 	return ret ? err_sys(e, ret, "cannot open replica %s", vm) : dir_fd;
 }
 
-static int read_manifest(const char *root, const char *vm, struct manifest *m, struct err *e)
+static int count_test(void *arg, const char *name, uint64_t pass, const char *directory)
+{
+	++*(unsigned int *)arg;
+	return 0;
+}
+
+static int read_all(const char *root, const char *vm, struct manifest *m, unsigned int *tests,
+		    struct err *e)
 {
 	int dir_fd = store_open_dir(root, vm, e);
 	int ret;
 
 	if (dir_fd < 0)
 		return dir_fd;
-	ret = manifest_read(dir_fd, m, e);
+	ret = tests_each(dir_fd, count_test, tests, e);
+	if (!ret)
+		ret = manifest_read(dir_fd, m, e);
 	close(dir_fd);
 	return ret;
 }
@@ -72,6 +81,7 @@ static int fill_points(const char *dir, const struct manifest *m, struct store_p
 	points->released = m->released;
 	points->last_pass = m->pass_count ? m->passes[m->pass_count - 1].id : m->base_pass;
 	points->generation = m->generation;
+	points->failover = m->failover;
 	points->at = calloc(m->pass_count + 1, sizeof(*points->at));
 	if (!points->at)
 		return -ENOMEM;
@@ -85,9 +95,10 @@ int store_points(const char *root, const char *vm, struct store_points *points, 
 {
 	struct manifest m;
 	char *real = NULL, *dir = NULL;
-	int ret = read_manifest(root, vm, &m, e);
+	int ret;
 
 	*points = (struct store_points){ 0 };
+	ret = read_all(root, vm, &m, &points->tests, e);
 	if (ret)
 		return ret;
 	real = realpath(root, NULL);

@@ -78,7 +78,7 @@ enum store_initial store_initial(const struct store *store);
 /* Id of the newest durable pass, 0: none. */
 uint64_t store_last_pass(const struct store *store);
 /*
- * Grows each time that a primary opens the store, and with each step of a failover. A store that has
+ * Grows with the first pass of each connection, and with each step of a failover. A store that has
  * a smaller one than a primary was told is an older copy of itself.
  */
 uint64_t store_generation(const struct store *store);
@@ -227,6 +227,21 @@ int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e)
 /* Keeps @passes (at least 1) instead of STORE_KEEP_PASSES, until store_close(). */
 void store_set_keep(struct store *store, unsigned int passes);
 
+/* --- failover, see failover.h ---------------------------------------------- */
+
+enum store_failover_state {
+	STORE_FAILOVER_NONE,
+	STORE_FAILOVER_RECOVERED,	/* the VM may run here; can be reverted or committed */
+	STORE_FAILOVER_COMMITTED,	/* for good: the old primary is refused */
+};
+
+struct store_failover {
+	enum store_failover_state state;
+	uint64_t pass;			/* the point that it stands on; 0: none */
+	uint64_t generation;		/* in which it began: its directory's number; 0: none */
+	uint64_t time_us;		/* when, microseconds since 1970 UTC; 0: none */
+};
+
 /* --- points -------------------------------------------------------------- */
 
 struct store_point_disk {
@@ -249,6 +264,8 @@ struct store_points {
 	bool released;			/* as store_released() */
 	uint64_t last_pass;		/* as store_last_pass() */
 	uint64_t generation;		/* as store_generation() */
+	struct store_failover failover;
+	unsigned int tests;		/* how many there are */
 	unsigned int count;
 	struct store_point *at;		/* oldest first */
 };

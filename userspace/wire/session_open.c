@@ -103,7 +103,9 @@ int session_opened_send(int sock, const struct session_opened *opened, unsigned 
 		.state = opened->state, .disk_count = disk_count, .last_pass = opened->last_pass,
 	};
 	const struct wire_header header = {
-		.type = WIRE_OPENED, .payload_bytes = sizeof(head) + disk_count * sizeof(uint64_t),
+		.type = WIRE_OPENED,
+		.sequence = opened->generation,
+		.payload_bytes = sizeof(head) + disk_count * sizeof(uint64_t),
 	};
 	uint8_t payload[OPENED_MAX_BYTES];
 
@@ -123,13 +125,15 @@ static int opened_decode(const struct wire_header *header, const uint8_t *payloa
 			       wire_type_name(header->type));
 	memcpy(&head, payload, sizeof(head));
 	if (head.disk_count != open->disk_count || head.state > WIRE_STATE_AWAITING ||
-	    head.last_pass >= INT64_MAX ||
+	    head.last_pass >= INT64_MAX || header->sequence > INT64_MAX ||
 	    header->payload_bytes != sizeof(head) + head.disk_count * sizeof(uint64_t))
 		return err_set(e, -EPROTO,
 			       "the replica's answer to OPEN is of state %" PRIu32 ", pass %" PRIu64
 			       " and %" PRIu32 " disks",
 			       head.state, head.last_pass, head.disk_count);
-	*opened = (struct session_opened){ .state = head.state, .last_pass = head.last_pass };
+	*opened = (struct session_opened){ .state = head.state,
+					   .last_pass = head.last_pass,
+					   .generation = header->sequence };
 	memcpy(opened->initial_durable, payload + sizeof(head), head.disk_count * sizeof(uint64_t));
 	for (unsigned int i = 0; i < head.disk_count; i++)
 		if (opened->initial_durable[i] > open->disks[i].size_bytes)

@@ -36,7 +36,7 @@ static const struct shape shapes[] = {
 			sizeof(struct wire_open_disk), 0, 0 },
 	[WIRE_OPENED] = { "OPENED", sizeof(struct wire_opened) + sizeof(uint64_t),
 			  sizeof(struct wire_opened) + WIRE_MAX_DISKS * sizeof(uint64_t),
-			  sizeof(uint64_t), 0, 0 },
+			  sizeof(uint64_t), 0, F_SEQUENCE },
 	[WIRE_PASS_BEGIN] = { "PASS_BEGIN", FIXED(sizeof(struct wire_pass_begin)), 0, F_SEQUENCE },
 	[WIRE_DATA] = { "DATA", 1, WIRE_MAX_PAYLOAD, 1, WIRE_F_LZ4, RANGE },
 	[WIRE_ZERO] = { "ZERO", FIXED(0), 0, RANGE },

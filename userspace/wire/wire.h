@@ -80,7 +80,8 @@ struct wire_header {
 	uint32_t disk;			/* 12 index in OPEN; 0 where a type has no disk */
 	uint64_t offset;		/* 16 bytes from the start of the disk */
 	uint64_t raw_bytes;		/* 24 bytes of disk; DATA: <= WIRE_MAX_PAYLOAD */
-	uint64_t sequence;		/* 32 DATA/ZERO: number in the pass, from 0; PASS_*: id */
+	/* 32 DATA/ZERO: number in the pass, from 0; PASS_*: id; OPENED: generation of the replica */
+	uint64_t sequence;
 	uint64_t reserved;		/* 40 zero */
 	uint64_t payload_xxh3;		/* 48 XXH3_64bits of the payload as sent; 0: no payload */
 	uint64_t header_xxh3;		/* 56 XXH3_64bits of bytes 0 to 55 */
