@@ -4,6 +4,7 @@
 # make demo       installs what it needs, builds, replicates a disk in use: see README.md
 # make check      installs what it needs, builds, runs all tests; check-unit, check-kmod,
 #                 check-guest, check-e2e, check-model and check-meta run one group (selftests/run)
+# make bench-tracker  measures what tracking costs, in a guest (tools/bench-tracker --help)
 # make lint       installs what it needs, runs the static checks
 # make install    what was built, DESTDIR and PREFIX as usual; or `make install-dkms` for the
 #                 module and `make install-programs`; uninstall
@@ -133,6 +134,19 @@ $(CHECKS:%=check-%): check-%: check-build
 $(BUILD)/unit/%: $(BUILD)/selftests/unit/%.o $(BUILD)/libparts.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SAN) -o $@ $< $(BUILD)/libparts.a $(PKG_LIBS)
+
+# What tracking costs, measured in a guest.
+BENCH_TRACKER = $(addprefix $(BUILD)/bench-tracker/,load tracker snapshot)
+.PHONY: bench-tracker bench-tracker-programs
+bench-tracker-programs: $(BENCH_TRACKER)
+$(BENCH_TRACKER): $(BUILD)/bench-tracker/%: $(BUILD)/tools/bench-tracker.d/%.o $(BUILD)/libparts.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -pie -o $@ $< $(BUILD)/libparts.a $(PKG_LIBS)
+
+bench-tracker: deps-build
+	@tools/install-deps guest test
+	@$(MAKE) --no-print-directory bench-tracker-programs
+	@tools/bench-tracker --json $(BUILD)/bench-tracker.json
 
 # The main job, for real and in view.
 demo: all
