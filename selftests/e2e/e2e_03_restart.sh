@@ -120,7 +120,7 @@ rebooted() {
 	check "rebooted: the relationship is critical" until_true 20 critical
 	remember_sent vm1
 	check "rebooted: and says why, and what to do" grep \
-		'^tracking was interrupted (.*): run `vmreplica start-replication vm1`, which sends the whole disk again' \
+		'^tracking was interrupted (.*): run `vmreplica resynchronize vm1`, which compares both sides' \
 		<(saw_field .health_reason)
 	scribble /dev/vda 10 1
 	refused "rebooted: replicate" 'tracking was interrupted' p vmreplica replicate vm1

@@ -132,7 +132,7 @@ test_initial() {
 	refused 'not complete' p replicate vm1
 	refused 'nothing to suspend' p suspend vm1
 	refused 'no type' p start-replication vm1 --type pigeon
-	refused 'not supported' p start-replication vm1 --type export
+	refused 'absolute path of a directory' p start-replication vm1 --type export
 	check "start-replication" p start-replication vm1
 	check "it replicates" is vm1 .state replicating
 	check "it is well" is vm1 .health ok
@@ -289,7 +289,7 @@ test_replica_lost() {
 	end "$replica" TERM
 	mv $lib/r/replica/vm1 $lib/r/aside
 	start_replica
-	refused 'lost what it had acknowledged: run `vmreplica start-replication vm1`' p replicate vm1
+	refused 'lost what it had acknowledged: run `vmreplica resynchronize vm1`' p replicate vm1
 	check "it is critical" is vm1 .state_code 8
 	end "$replica" TERM
 	rm -rf $lib/r/replica/vm1
@@ -329,7 +329,7 @@ test_module_reloaded() {
 	modprobe blkcbt
 	start_primary
 	check "it is critical" until_true 20 is vm1 .state_code 8
-	check "and says what to do" grep -q 'tracking was interrupted (.*): run `vmreplica start-replication vm1`' \
+	check "and says what to do" grep -q 'tracking was interrupted (.*): run `vmreplica resynchronize vm1`' \
 		<(field vm1 .health_reason)
 	sleep 7
 	check "nothing is sent by itself" is vm1 .sent_bytes "$sent"
@@ -409,7 +409,7 @@ test_damaged_state() {
 	start_primary
 	check "the other one is there" until_true 20 is vm1 .health ok
 	check "the log says it" grep -q 'vm2.json is damaged and was left alone' "$work/primary.log"
-	refused 'exists already' p enable vm2 --disk /dev/vdb --to 127.0.0.1:$port
+	refused 'damaged and was left alone' p enable vm2 --disk /dev/vdb --to 127.0.0.1:$port
 	check "the file is as it was" [ "$sum" = "$(sha256sum <$lib/p/primary/vm2.json)" ]
 	end "$primary" TERM
 	cp "$work/vm2.json" $lib/p/primary/vm2.json

@@ -21,6 +21,11 @@ int cli_points(int argc, char **argv);
 int cli_cancel(int argc, char **argv);
 int cli_suspend(int argc, char **argv);
 int cli_resume(int argc, char **argv);
+int cli_modify(int argc, char **argv);
+int cli_statistics(int argc, char **argv);
+int cli_test_connection(int argc, char **argv);
+int cli_import(int argc, char **argv);
+int cli_resynchronize(int argc, char **argv);
 
 /* "vmreplica: <sentence>" on standard error; returns 1. */
 int cli_fail(const struct err *e);
@@ -32,10 +37,26 @@ struct cli_args {
 	bool watch;
 	bool no_wait;
 	bool delete_points;
+	bool dry_run;
+	bool reset;
 	const char *type;
+	const char *at;		/* a time; null: none was given */
+	const char *dir;
 };
 
-enum { CLI_KEY_JSON = 0x100, CLI_KEY_WATCH, CLI_KEY_NO_WAIT, CLI_KEY_DELETE_POINTS, CLI_KEY_TYPE };
+enum {
+	CLI_KEY_JSON = 0x100,
+	CLI_KEY_WATCH,
+	CLI_KEY_NO_WAIT,
+	CLI_KEY_DELETE_POINTS,
+	CLI_KEY_DRY_RUN,
+	CLI_KEY_RESET,
+	CLI_KEY_TYPE,
+	CLI_KEY_AT,
+	CLI_KEY_DIR,
+};
+
+#define CLI_OPTION_JSON { "json", CLI_KEY_JSON, NULL, 0, "For programs", 0 }
 
 /* argp parser for a struct cli_args. */
 error_t cli_parse_arg(int key, char *arg, struct argp_state *state);

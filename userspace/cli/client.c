@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,14 @@
 #define OBJECT		"/org/vmreplica/ReplicationService"
 #define INTERFACE	"org.vmreplica.ReplicationService"
 
+/* polkit may wait for the user */
+#define PATIENCE_US	150000000
+
 enum { OK = 0, JOB_STARTED = 4096, IN_USE = 32774 };	/* return values of the service */
 
 static sd_bus *bus;
+static uint32_t last_code;
+static bool answered;
 
 int client_open(const char *address, struct err *e)
 {
@@ -31,6 +37,8 @@ int client_open(const char *address, struct err *e)
 		if (rc >= 0)
 			rc = sd_bus_start(bus);
 	}
+	if (rc >= 0)	/* polkit may ask the user for a password */
+		rc = sd_bus_set_allow_interactive_authorization(bus, 1);
 	return rc < 0 ? err_sys(e, rc, "cannot connect to the D-Bus") : 0;
 }
 
@@ -55,7 +63,7 @@ static int explain(const sd_bus_error *error, int rc, struct err *e)
 int client_query(sd_bus_message *call, sd_bus_message **reply, struct err *e)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
-	int rc = sd_bus_call(bus, call, 0, &error, reply);
+	int rc = sd_bus_call(bus, call, PATIENCE_US, &error, reply);
 
 	rc = rc < 0 ? explain(&error, rc, e) : 0;
 	sd_bus_error_free(&error);
@@ -70,6 +78,26 @@ int client_call(const char *method, sd_bus_message **call, struct err *e)
 	return rc < 0 ? err_sys(e, rc, "cannot ask the service") : 0;
 }
 
+int client_append(sd_bus_message *call, struct err *e, const char *types, ...)
+{
+	va_list ap;
+	int rc;
+
+	va_start(ap, types);
+	rc = sd_bus_message_appendv(call, types, ap);
+	va_end(ap);
+	if (rc >= 0)
+		return 0;
+	sd_bus_message_unref(call);
+	return err_sys(e, rc, "cannot ask the service");
+}
+
+bool client_last_code(uint32_t *code)
+{
+	*code = last_code;
+	return answered;
+}
+
 int client_send(sd_bus_message *call, char job[CLIENT_PATH_BYTES], struct err *e)
 {
 	const char *path, *message;
@@ -80,6 +108,10 @@ int client_send(sd_bus_message *call, char job[CLIENT_PATH_BYTES], struct err *e
 	if (rc)
 		return rc;
 	rc = sd_bus_message_read(reply, "uos", &code, &path, &message);
+	if (rc >= 0) {
+		last_code = code;
+		answered = true;
+	}
 	if (rc < 0)
 		rc = err_sys(e, rc, "the service's answer is not understood");
 	else if (code == IN_USE)
@@ -233,8 +265,10 @@ void client_snapshot_free(struct client_snapshot *s)
 {
 	unsigned int i;
 
-	for (i = 0; i < s->relationship_count; i++)
+	for (i = 0; i < s->relationship_count; i++) {
 		free(s->relationships[i].disks);
+		free(s->relationships[i].issues);
+	}
 	free(s->relationships);
 	free(s->jobs);
 	memset(s, 0, sizeof(*s));

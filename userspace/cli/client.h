@@ -23,6 +23,11 @@ struct client_disk {
 	uint32_t untrusted;
 };
 
+struct client_issue {
+	uint16_t health;	/* 3 critical, 2 warning, 1 a note */
+	char text[CLIENT_TEXT_BYTES];
+};
+
 enum { CLIENT_PRIMARY = 1, CLIENT_REPLICA = 2 };	/* client_relationship.mode */
 
 struct client_relationship {
@@ -33,14 +38,18 @@ struct client_relationship {
 	uint32_t interval_s, points;
 	bool compress, initial_complete, connected, released;
 	uint64_t last_point_time_us, last_point, last_pass, pending_bytes;
+	uint64_t start_time_us, last_apply_time_us, rate, rate_now;
 	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes,
 		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
 	unsigned int disk_count;
 	struct client_disk *disks;
+	unsigned int issue_count;
+	struct client_issue *issues;	/* the gravest first */
 };
 
 enum {		/* client_job.state */
+	CLIENT_JOB_NEW = 2,
 	CLIENT_JOB_RUNNING = 4,
 	CLIENT_JOB_COMPLETED = 7,
 	CLIENT_JOB_TERMINATED = 8,
@@ -53,7 +62,7 @@ struct client_job {
 	uint16_t type, state, percent;
 	uint32_t error_code;
 	bool cancellable;
-	uint64_t submitted_us, started_us, elapsed_us;
+	uint64_t submitted_us, scheduled_us, started_us, elapsed_us;
 	uint64_t total_bytes, done_bytes, zero_bytes, wire_bytes, disk_bytes;
 	uint64_t pass, passes, point_time_us;
 };
@@ -83,11 +92,17 @@ unsigned int client_number(const char *path);
 /* A call of a method of the service, to be filled with arguments and given to client_send(). */
 int client_call(const char *method, sd_bus_message **call, struct err *e);
 
+/* Adds arguments to a call that is then sent or freed: frees it on failure. */
+int client_append(sd_bus_message *call, struct err *e, const char *types, ...);
+
 /*
  * Sends the call (and frees it). The service's refusal is -EREMOTEIO with its sentence, or
  * -EBUSY when the VM is worked on already. @job: the job's path, "" without one; may be null.
  */
 int client_send(sd_bus_message *call, char job[CLIENT_PATH_BYTES], struct err *e);
+
+/* The return value of the last client_send() that was answered; false: there was none. */
+bool client_last_code(uint32_t *code);
 
 /* Sends a call with an answer of its own kind, for the caller to read and free. */
 int client_query(sd_bus_message *call, sd_bus_message **reply, struct err *e);

@@ -16,7 +16,7 @@ _vmreplica() {
 		return
 		;;
 	--type)
-		words=network
+		words="network seeded"
 		;;
 	*)
 		if [[ $COMP_CWORD -eq 1 ]]; then

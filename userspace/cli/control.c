@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "client.h"
+#include "result.h"
 #include "wait.h"
 
 /* as RequestReplicationStateChange takes them */
@@ -16,14 +17,9 @@ static int request(const char *vm, uint16_t state, struct err *e)
 	sd_bus_message *call;
 	int rc = client_call("RequestReplicationStateChange", &call, e);
 
-	if (rc)
-		return rc;
-	rc = sd_bus_message_append(call, "sq", vm, state);
-	if (rc < 0) {
-		sd_bus_message_unref(call);
-		return err_sys(e, rc, "cannot ask the service");
-	}
-	return client_send(call, NULL, e);
+	if (!rc)
+		rc = client_append(call, e, "sq", vm, (int)state);
+	return rc ? rc : client_send(call, NULL, e);
 }
 
 /* A pass under way takes a moment to be given up. */
@@ -49,8 +45,9 @@ static int wait_until_idle(const char *vm, struct err *e)
 
 int cli_suspend(int argc, char **argv)
 {
+	static const struct argp_option options[] = { CLI_OPTION_JSON, { 0 } };
 	static const struct argp argp = {
-		NULL, cli_parse_arg, "VM",
+		options, cli_parse_arg, "VM",
 		"Send nothing of a VM until it is resumed. A pass under way is given up. Changes are tracked meanwhile.\v"
 		"Example:\n"
 		"  vmreplica suspend web1\n",
@@ -64,16 +61,16 @@ int cli_suspend(int argc, char **argv)
 		rc = request(args.vm, STATE_SUSPENDED, &e);
 	if (!rc)
 		rc = wait_until_idle(args.vm, &e);
-	if (rc)
-		return cli_fail(&e);
-	printf("%s: suspended; changes are tracked\n", args.vm);
-	return 0;
+	if (!rc && !args.json)
+		printf("%s: suspended; changes are tracked\n", args.vm);
+	return result_end(args.json, rc, &e, NULL);
 }
 
 int cli_resume(int argc, char **argv)
 {
+	static const struct argp_option options[] = { CLI_OPTION_JSON, { 0 } };
 	static const struct argp argp = {
-		NULL, cli_parse_arg, "VM",
+		options, cli_parse_arg, "VM",
 		"Go on with a suspended replication: what changed meanwhile is sent at once.\v"
 		"Example:\n"
 		"  vmreplica resume web1\n",
@@ -85,17 +82,15 @@ int cli_resume(int argc, char **argv)
 
 	if (!rc)
 		rc = request(args.vm, STATE_REPLICATING, &e);
-	if (rc)
-		return cli_fail(&e);
-	printf("%s: resumed\n", args.vm);
-	return 0;
+	if (!rc && !args.json)
+		printf("%s: resumed\n", args.vm);
+	return result_end(args.json, rc, &e, NULL);
 }
 
 /* --- cancel ------------------------------------------------------------------------- */
 
-static int cancel(const char *path, struct err *e)
+static int cancel(const char *path, struct client_job *job, struct err *e)
 {
-	struct client_job job;
 	struct err ended = { 0 };
 	sd_bus_message *call;
 	int rc = client_call("CancelJob", &call, e);
@@ -110,34 +105,35 @@ static int cancel(const char *path, struct err *e)
 	rc = client_send(call, NULL, e);
 	if (rc)
 		return rc;
-	rc = wait_for_job(path, false, &job, &ended);
+	rc = wait_for_job(path, false, job, &ended);
 	if (!rc)
 		return err_set(e, -EALREADY, "job %u completed before it could be cancelled", client_number(path));
-	if (rc == -EINTR || job.state != CLIENT_JOB_TERMINATED)
+	if (rc == -EINTR || job->state != CLIENT_JOB_TERMINATED)
 		return err_set(e, rc, "%s", ended.text);
 	return 0;
 }
 
 int cli_cancel(int argc, char **argv)
 {
+	static const struct argp_option options[] = { CLI_OPTION_JSON, { 0 } };
 	static const struct argp argp = {
-		NULL, cli_parse_arg, "JOB",
+		options, cli_parse_arg, "JOB",
 		"Cancel a job. Nothing is lost: what it had not sent is sent by the next one.\v"
 		"Example:\n"
 		"  vmreplica cancel 12    (its number in `vmreplica jobs`)\n",
 		NULL, NULL, NULL
 	};
 	struct cli_args args = { 0 };
-	char path[CLIENT_PATH_BYTES];
+	char path[CLIENT_PATH_BYTES] = "";
+	struct client_job job = { 0 };
 	struct err e = { 0 };
 	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
 
 	if (!rc) {
 		snprintf(path, sizeof(path), "%s%.40s", args.vm[0] == '/' ? "" : "/org/vmreplica/Job/", args.vm);
-		rc = cancel(path, &e);
+		rc = cancel(path, &job, &e);
 	}
-	if (rc)
-		return cli_fail(&e);
-	printf("job %u was cancelled\n", client_number(path));
-	return 0;
+	if (!rc && !args.json)
+		printf("job %u was cancelled\n", client_number(path));
+	return result_end(args.json, rc, &e, &job);
 }

@@ -27,6 +27,9 @@ void jobs_json(struct json *json, const char *key, const struct client_job *job)
 	json_number(json, "zero_bytes", job->zero_bytes);
 	json_number(json, "wire_bytes", job->wire_bytes);
 	json_time(json, "time_submitted", job->submitted_us);
+	json_time(json, "scheduled_start_time", job->scheduled_us);
+	json_time(json, "start_time", job->started_us);
+	json_flag(json, "cancellable", job->cancellable);
 	json_seconds(json, "elapsed_seconds", job->elapsed_us);
 	json_number(json, "error_code", job->error_code);
 	json_text(json, "error", job->error);

@@ -17,11 +17,16 @@ static const struct command {
 	{ "start-replication", cli_start, "send the whole of the disks, then follow the changes" },
 	{ "replicate", cli_replicate, "make a point at once" },
 	{ "status", cli_status, "what is replicated, and whether it is well" },
+	{ "statistics", cli_statistics, "how passes went" },
 	{ "jobs", cli_jobs, "what runs, and what ended lately" },
 	{ "points", cli_points, "a replica's points in time" },
+	{ "modify", cli_modify, "change settings of a relationship" },
+	{ "resynchronize", cli_resynchronize, "compare both sides and send what differs" },
+	{ "import", cli_import, "take in a first copy that was exported" },
 	{ "suspend", cli_suspend, "send nothing until resumed" },
 	{ "resume", cli_resume, "go on" },
 	{ "cancel", cli_cancel, "cancel a job" },
+	{ "test-connection", cli_test_connection, "does a replica answer there?" },
 	{ "disable", cli_disable, "end a VM's replication" },
 };
 

@@ -10,6 +10,9 @@ const char *names_state(unsigned int state)
 	case 3: return "replicating";
 	case 7: return "suspended";
 	case 8: return "critical";
+	case 9: return "waiting-to-resynchronize";
+	case 10: return "resynchronizing";
+	case 11: return "resynchronization-suspended";
 	default: return "unknown";
 	}
 }
@@ -30,7 +33,11 @@ const char *names_job_type(unsigned int type)
 	case 91: return "enable";
 	case 93: return "disable";
 	case 94: return "start-replication";
+	case 95: return "import";
 	case 105: return "replicate";
+	case 107: return "resynchronize";
+	case 115: return "test-connection";
+	case 118: return "export";
 	default: return "unknown";
 	}
 }
@@ -38,6 +45,7 @@ const char *names_job_type(unsigned int type)
 const char *names_job_state(unsigned int state)
 {
 	switch (state) {
+	case 2: return "new";
 	case 3: return "starting";
 	case 4: return "running";
 	case 7: return "completed";

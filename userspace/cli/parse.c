@@ -104,8 +104,20 @@ error_t cli_parse_arg(int key, char *arg, struct argp_state *state)
 	case CLI_KEY_DELETE_POINTS:
 		args->delete_points = true;
 		return 0;
+	case CLI_KEY_DRY_RUN:
+		args->dry_run = true;
+		return 0;
+	case CLI_KEY_RESET:
+		args->reset = true;
+		return 0;
 	case CLI_KEY_TYPE:
 		args->type = arg;
+		return 0;
+	case CLI_KEY_AT:
+		args->at = arg;
+		return 0;
+	case CLI_KEY_DIR:
+		args->dir = arg;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (args->vm)

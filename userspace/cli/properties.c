@@ -44,7 +44,12 @@ static const struct field relationship_fields[] = {
 	R("ReceivingPass", "t", receiving_pass),
 	R("ReceivingDoneBytes", "t", receiving_done_bytes),
 	R("ReceivingTotalBytes", "t", receiving_total_bytes),
+	R("ScheduledStartTime", "t", start_time_us),
+	R("LastApplyTime", "t", last_apply_time_us),
+	R("MaximumRate", "t", rate),
+	R("CurrentMaximumRate", "t", rate_now),
 	R("Disks", "a(sstutu)", disks),
+	R("HealthIssues", "a(qs)", issues),
 	{ 0 }
 };
 
@@ -59,6 +64,7 @@ static const struct field job_fields[] = {
 	J("ErrorCode", "u", error_code),
 	J("Cancellable", "b", cancellable),
 	J("TimeSubmitted", "t", submitted_us),
+	J("ScheduledStartTime", "t", scheduled_us),
 	J("StartTime", "t", started_us),
 	J("ElapsedTime", "t", elapsed_us),
 	J("TotalBytes", "t", total_bytes),
@@ -92,6 +98,25 @@ static int read_disks(sd_bus_message *m, struct client_relationship *r)
 	return rc < 0 ? rc : sd_bus_message_exit_container(m);
 }
 
+static int read_issues(sd_bus_message *m, struct client_relationship *r)
+{
+	struct client_issue *grown;
+	const char *text;
+	uint16_t health;
+	int rc = sd_bus_message_enter_container(m, 'a', "(qs)");
+
+	while (rc >= 0 && (rc = sd_bus_message_read(m, "(qs)", &health, &text)) > 0) {
+		grown = reallocarray(r->issues, r->issue_count + 1, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		r->issues = grown;
+		grown += r->issue_count++;
+		grown->health = health;
+		snprintf(grown->text, sizeof(grown->text), "%s", text);
+	}
+	return rc < 0 ? rc : sd_bus_message_exit_container(m);
+}
+
 /* @out is the whole structure that @field is of. */
 static int read_value(sd_bus_message *m, const struct field *field, void *out)
 {
@@ -101,7 +126,8 @@ static int read_value(sd_bus_message *m, const struct field *field, void *out)
 
 	switch (field->type[0]) {
 	case 'a':
-		return read_disks(m, out);
+		return field->offset == offsetof(struct client_relationship, disks) ?
+			       read_disks(m, out) : read_issues(m, out);
 	case 's':
 	case 'o':
 		rc = sd_bus_message_read_basic(m, field->type[0], &text);

@@ -8,6 +8,8 @@
 #include "../common/format.h"
 #include "cli.h"
 #include "client.h"
+#include "dry_run.h"
+#include "result.h"
 #include "wait.h"
 
 #define MAX_TURNS 10	/* of a pass by the schedule that was first */
@@ -30,20 +32,26 @@ static void report(const struct client_job *job)
 	printf("\n");
 }
 
-/* Waits for the job, or only says that it was started. */
-static int follow(const char *path, bool no_wait, struct err *e)
+/* Waits for the job, or only says that it was started; the end of the program. */
+static int follow(const struct cli_args *args, const char *path, struct err *e)
 {
-	struct client_job job;
+	struct client_job job = { 0 };
+	char when[FORMAT_BYTES];
 	int rc;
 
-	if (no_wait) {
-		printf("job %u was started: see `vmreplica jobs`\n", client_number(path));
-		return 0;
+	if (args->no_wait || args->at) {
+		rc = client_job(path, &job, e);
+		if (!rc && !args->json && job.state == CLIENT_JOB_NEW)
+			printf("job %u begins at %s: see `vmreplica jobs`\n", client_number(path),
+			       format_time_us(job.scheduled_us, when));
+		else if (!rc && !args->json)
+			printf("job %u was started: see `vmreplica jobs`\n", client_number(path));
+		return result_end(args->json, rc, e, &job);
 	}
-	rc = wait_for_job(path, true, &job, e);
-	if (!rc)
+	rc = wait_for_job(path, !args->json, &job, e);
+	if (!rc && !args->json)
 		report(&job);
-	return rc;
+	return result_end(args->json, rc, e, &job);
 }
 
 /* --- start-replication ------------------------------------------------------------- */
@@ -60,54 +68,54 @@ static int type_number(const char *type)
 	return -EINVAL;
 }
 
-static int start(const struct cli_args *args, struct err *e)
+static int start(const struct cli_args *args, char path[CLIENT_PATH_BYTES], struct err *e)
 {
 	int type = type_number(args->type), rc;
-	char path[CLIENT_PATH_BYTES];
 	sd_bus_message *call;
 
 	if (type < 0)
 		return err_set(e, type, "there is no type '%.60s': it is network, export or seeded", args->type);
 	rc = client_call("StartReplication", &call, e);
-	if (rc)
-		return rc;
-	rc = sd_bus_message_append(call, "sqss", args->vm, (uint16_t)type, "", "");
-	if (rc < 0) {
-		sd_bus_message_unref(call);
-		return err_sys(e, rc, "cannot ask the service");
-	}
-	rc = client_send(call, path, e);
-	return rc ? rc : follow(path, args->no_wait, e);
+	if (!rc)
+		rc = client_append(call, e, "sqss", args->vm, type, args->dir ? args->dir : "",
+				   args->at ? args->at : "");
+	return rc ? rc : client_send(call, path, e);
 }
 
 int cli_start(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "type", CLI_KEY_TYPE, "TYPE", 0, "How the first copy travels: network (the default)", 0 },
+		{ "type", CLI_KEY_TYPE, "TYPE", 0,
+		  "How the first copy travels: network (the default), or seeded, where the replica has something to compare with", 0 },
+		{ "at", CLI_KEY_AT, "TIME", 0,
+		  "Begin then, up to 7 days ahead: 2026-01-31T18:30 (local), 2026-01-31T18:30Z (UTC)", 0 },
 		{ "no-wait", CLI_KEY_NO_WAIT, NULL, 0, "Return once it has begun", 0 },
+		CLI_OPTION_JSON,
 		{ 0 }
 	};
 	static const struct argp argp = {
 		options, cli_parse_arg, "VM",
-		"Send the whole of a VM's disks, then what changed meanwhile, until the first point is on the replica; from then on, follow the changes. Also begins anew after tracking was interrupted.\v"
+		"Send the whole of a VM's disks, then what changed meanwhile, until the first point is on the replica; from then on, follow the changes. Also begins anew after tracking was interrupted. With --at it returns at once; the same command with another time moves it, one without begins now.\v"
 		"Examples:\n"
 		"  vmreplica start-replication web1\n"
-		"  vmreplica start-replication web1 --no-wait && vmreplica status --watch\n",
+		"  vmreplica start-replication web1 --no-wait && vmreplica status --watch\n"
+		"  vmreplica start-replication web1 --at \"$(date -d 'tomorrow 01:00' +%FT%T)\"\n",
 		NULL, NULL, NULL
 	};
+	char path[CLIENT_PATH_BYTES];
 	struct cli_args args = { 0 };
 	struct err e = { 0 };
 	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
 
 	if (!rc)
-		rc = start(&args, &e);
-	return rc ? cli_fail(&e) : 0;
+		rc = start(&args, path, &e);
+	return rc ? result_end(args.json, rc, &e, NULL) : follow(&args, path, &e);
 }
 
 /* --- replicate ------------------------------------------------------------------------ */
 
 /* Waits until no job works on @vm. */
-static int wait_for_turn(const char *vm, struct err *e)
+static int wait_for_turn(const char *vm, bool progress, struct err *e)
 {
 	const struct client_relationship *r;
 	struct client_snapshot snapshot;
@@ -125,7 +133,7 @@ static int wait_for_turn(const char *vm, struct err *e)
 	if (!path[0])
 		return 0;
 	/* How the other one ended is not ours to judge. */
-	return wait_for_job(path, true, &job, &other) == -EINTR ? err_set(e, -EINTR, "%s", other.text) : 0;
+	return wait_for_job(path, progress, &job, &other) == -EINTR ? err_set(e, -EINTR, "%s", other.text) : 0;
 }
 
 static int replicate_once(const char *vm, char path[CLIENT_PATH_BYTES], struct err *e)
@@ -133,49 +141,49 @@ static int replicate_once(const char *vm, char path[CLIENT_PATH_BYTES], struct e
 	sd_bus_message *call;
 	int rc = client_call("Replicate", &call, e);
 
-	if (rc)
-		return rc;
-	rc = sd_bus_message_append(call, "s", vm);
-	if (rc < 0) {
-		sd_bus_message_unref(call);
-		return err_sys(e, rc, "cannot ask the service");
-	}
-	return client_send(call, path, e);
+	if (!rc)
+		rc = client_append(call, e, "s", vm);
+	return rc ? rc : client_send(call, path, e);
 }
 
 /* A pass that runs already was cut before we were asked, so it is not enough. */
-static int replicate(const struct cli_args *args, struct err *e)
+static int replicate(const struct cli_args *args, char path[CLIENT_PATH_BYTES], struct err *e)
 {
-	char path[CLIENT_PATH_BYTES];
 	unsigned int turn;
 	int rc = -EBUSY;
 
 	for (turn = 0; rc == -EBUSY && turn < MAX_TURNS; turn++) {
-		rc = turn ? wait_for_turn(args->vm, e) : 0;
+		rc = turn ? wait_for_turn(args->vm, !args->json, e) : 0;
 		if (!rc)
 			rc = replicate_once(args->vm, path, e);
 	}
-	return rc ? rc : follow(path, args->no_wait, e);
+	return rc;
 }
 
 int cli_replicate(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
+		{ "dry-run", CLI_KEY_DRY_RUN, NULL, 0, "Send nothing; say how much it would be", 0 },
 		{ "no-wait", CLI_KEY_NO_WAIT, NULL, 0, "Return once it has begun", 0 },
+		CLI_OPTION_JSON,
 		{ 0 }
 	};
 	static const struct argp argp = {
 		options, cli_parse_arg, "VM",
 		"Make a point at once: send what changed, and return when the replica has it on stable storage.\v"
-		"Example:\n"
-		"  vmreplica replicate web1\n",
+		"Examples:\n"
+		"  vmreplica replicate web1\n"
+		"  vmreplica replicate web1 --dry-run\n",
 		NULL, NULL, NULL
 	};
+	char path[CLIENT_PATH_BYTES];
 	struct cli_args args = { 0 };
 	struct err e = { 0 };
 	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
 
+	if (!rc && args.dry_run)
+		return dry_run(args.vm, args.json, &e) ? cli_fail(&e) : 0;
 	if (!rc)
-		rc = replicate(&args, &e);
-	return rc ? cli_fail(&e) : 0;
+		rc = replicate(&args, path, &e);
+	return rc ? result_end(args.json, rc, &e, NULL) : follow(&args, path, &e);
 }

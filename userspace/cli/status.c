@@ -38,6 +38,9 @@ static void primary_json(struct json *json, const struct client_relationship *r)
 	json_text(json, "replica", replica);
 	json_number(json, "interval", r->interval_s);
 	json_flag(json, "compress", r->compress);
+	json_number(json, "rate", r->rate);
+	json_time(json, "scheduled_start_time", r->start_time_us);
+	json_time(json, "last_apply_time", r->last_apply_time_us);
 	json_number(json, "pending_bytes", r->pending_bytes);
 	json_number(json, "passes", r->passes);
 	json_number(json, "failures", r->failures);
@@ -61,6 +64,20 @@ static void replica_json(struct json *json, const struct client_relationship *r)
 	json_number(json, "receiving_total_bytes", r->receiving_total_bytes);
 }
 
+static void issues_json(struct json *json, const struct client_relationship *r)
+{
+	unsigned int i;
+
+	json_open(json, "health_issues", '[');
+	for (i = 0; i < r->issue_count; i++) {
+		json_open(json, NULL, '{');
+		json_text(json, "health", names_health(r->issues[i].health));
+		json_text(json, "text", r->issues[i].text);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
+
 static void relationship_json(struct json *json, const struct client_snapshot *s,
 			      const struct client_relationship *r)
 {
@@ -74,6 +91,7 @@ static void relationship_json(struct json *json, const struct client_snapshot *s
 	json_number(json, "state_code", r->state);
 	json_text(json, "health", names_health(r->health));
 	json_text(json, "health_reason", r->reason);
+	issues_json(json, r);
 	json_flag(json, "initial_complete", r->initial_complete);
 	json_number(json, "last_pass", r->last_pass);
 	json_time(json, "last_replication_time", r->last_point_time_us);
@@ -89,20 +107,31 @@ static void relationship_json(struct json *json, const struct client_snapshot *s
 	json_close(json, '}');
 }
 
-/* --- for people ----------------------------------------------------------------------- */
+/* --- one relationship, for people ---------------------------------------------------- */
+
+/* "12 s ago" */
+static const char *point_age(const struct client_relationship *r, char out[FORMAT_BYTES + 8])
+{
+	char age[FORMAT_BYTES];
+	struct timespec now;
+
+	if (!r->last_point_time_us)
+		return strcpy(out, "none");
+	clock_gettime(CLOCK_REALTIME, &now);
+	format_seconds(now.tv_sec + now.tv_nsec / 1e9 - r->last_point_time_us / 1e6, age);
+	sprintf(out, "%s ago", age);
+	return out;
+}
 
 static void print_point(const struct client_relationship *r)
 {
-	char at[FORMAT_BYTES], age[FORMAT_BYTES];
-	struct timespec now;
+	char at[FORMAT_BYTES], age[FORMAT_BYTES + 8];
 
-	if (!r->last_point_time_us) {
+	if (r->last_point_time_us)
+		printf("  newest point  %s, %s\n", format_time_us(r->last_point_time_us, at),
+		       point_age(r, age));
+	else
 		printf("  newest point  none\n");
-		return;
-	}
-	clock_gettime(CLOCK_REALTIME, &now);
-	printf("  newest point  %s, %s ago\n", format_time_us(r->last_point_time_us, at),
-	       format_seconds(now.tv_sec + now.tv_nsec / 1e9 - r->last_point_time_us / 1e6, age));
 }
 
 static void print_primary(const struct client_relationship *r)
@@ -110,7 +139,10 @@ static void print_primary(const struct client_relationship *r)
 	char size[FORMAT_BYTES], dirty[FORMAT_BYTES], wire[FORMAT_BYTES], time[FORMAT_BYTES];
 	unsigned int i;
 
-	printf("  to            %s port %u, every %u s\n", r->host, r->port, r->interval_s);
+	printf("  to            %s port %u, every %u s", r->host, r->port, r->interval_s);
+	if (r->rate)
+		printf(", at most %s/s", format_bytes(r->rate, size));
+	printf("\n");
 	print_point(r);
 	if (r->passes)
 		printf("  last pass     %" PRIu64 ": %s, %s on the wire, %s\n", r->last_pass,
@@ -142,12 +174,13 @@ static void print_relationship(const struct client_snapshot *s, const struct cli
 	const struct client_job *job = client_find_job(s, r->job);
 	bool tell_health = r->health != HEALTH_OK &&
 			   strcmp(names_state(r->state), names_health(r->health));
+	unsigned int i;
 
 	printf("%s  (%s)  %s%s%s\n", r->vm, r->mode == CLIENT_PRIMARY ? "primary" : "replica",
 	       names_state(r->state), tell_health ? ", " : r->health == HEALTH_OK ? ", " : "",
 	       tell_health || r->health == HEALTH_OK ? names_health(r->health) : "");
-	if (r->reason[0])
-		printf("  %s %s\n", r->health == HEALTH_OK ? "note         " : "why          ", r->reason);
+	for (i = 0; i < r->issue_count; i++)
+		printf("  %-13s %s\n", r->issues[i].health == HEALTH_OK ? "note" : "why", r->issues[i].text);
 	if (r->mode == CLIENT_PRIMARY)
 		print_primary(r);
 	else
@@ -157,6 +190,82 @@ static void print_relationship(const struct client_snapshot *s, const struct cli
 		       names_job_type(job->type), job->percent, job->phase);
 }
 
+/* --- all of them, for people ------------------------------------------------------------ */
+
+static void print_row(const struct client_relationship *r)
+{
+	char age[FORMAT_BYTES + 8], pending[FORMAT_BYTES], peer[sizeof(r->host) + 32];
+	bool primary = r->mode == CLIENT_PRIMARY;
+
+	if (primary)
+		snprintf(peer, sizeof(peer), "to %s every %u s", r->host, r->interval_s);
+	else
+		snprintf(peer, sizeof(peer), "%u points%s", r->points,
+			 r->connected ? ", primary connected" : "");
+	printf("%-16s %-8s %-20s %-9s %-15s %-10s %s\n", r->vm, primary ? "primary" : "replica",
+	       names_state(r->state), names_health(r->health), point_age(r, age),
+	       primary ? format_bytes(r->pending_bytes, pending) : "-", peer);
+}
+
+/* What is not as it should be, why, and what to do: the gravest first. */
+static void print_issues(const struct client_snapshot *s)
+{
+	unsigned int health, i, k;
+
+	for (health = 3; health >= 1; health--) {
+		for (i = 0; i < s->relationship_count; i++) {
+			const struct client_relationship *r = &s->relationships[i];
+
+			for (k = 0; k < r->issue_count; k++) {
+				if (r->issues[k].health == health)
+					printf("%s %s: %s\n", health == 3 ? "!!" : health == 2 ? " !" : "  ",
+					       r->vm, r->issues[k].text);
+			}
+		}
+	}
+}
+
+static void print_running(const struct client_snapshot *s)
+{
+	char done[FORMAT_BYTES], total[FORMAT_BYTES];
+	unsigned int i;
+
+	for (i = 0; i < s->job_count; i++) {
+		const struct client_job *job = &s->jobs[i];
+
+		if (client_job_ended(job))
+			continue;
+		printf(" > job %u, %s %s: ", client_number(job->path), names_job_type(job->type), job->vm);
+		if (job->total_bytes)
+			printf("%u %%, %s of %s, ", job->percent, format_bytes(job->done_bytes, done),
+			       format_bytes(job->total_bytes, total));
+		printf("%s\n", job->phase);
+	}
+}
+
+static void print_overview(const struct client_snapshot *s)
+{
+	unsigned int i, well = 0;
+
+	if (!s->relationship_count) {
+		printf("nothing is replicated from or to this host\n");
+		return;
+	}
+	printf("%-16s %-8s %-20s %-9s %-15s %-10s %s\n", "VM", "ROLE", "STATE", "HEALTH", "NEWEST POINT",
+	       "TO SEND", "");
+	for (i = 0; i < s->relationship_count; i++) {
+		print_row(&s->relationships[i]);
+		well += s->relationships[i].health == HEALTH_OK;
+	}
+	printf("\n");
+	if (well == s->relationship_count)
+		printf("all is well\n");
+	else
+		printf("%u of %u are well\n", well, s->relationship_count);
+	print_issues(s);
+	print_running(s);
+}
+
 /* --- both --------------------------------------------------------------------------------- */
 
 static bool wanted(const struct client_relationship *r, const char *vm)
@@ -164,9 +273,24 @@ static bool wanted(const struct client_relationship *r, const char *vm)
 	return !vm || !strcmp(r->vm, vm);
 }
 
-static int print(const struct client_snapshot *s, const struct cli_args *args, struct err *e)
+static void print_all_json(const struct client_snapshot *s, const char *vm)
 {
 	struct json json = { stdout, true };
+	unsigned int i;
+
+	json_open(&json, NULL, '{');
+	json_open(&json, "relationships", '[');
+	for (i = 0; i < s->relationship_count; i++) {
+		if (wanted(&s->relationships[i], vm))
+			relationship_json(&json, s, &s->relationships[i]);
+	}
+	json_close(&json, ']');
+	json_close(&json, '}');
+	putchar('\n');
+}
+
+static int print(const struct client_snapshot *s, const struct cli_args *args, struct err *e)
+{
 	unsigned int i, count = 0;
 
 	for (i = 0; i < s->relationship_count; i++)
@@ -174,24 +298,13 @@ static int print(const struct client_snapshot *s, const struct cli_args *args, s
 	if (args->vm && !count)
 		return err_set(e, -ENOENT, "there is neither a relationship nor a replica '%.64s' on this host",
 			       args->vm);
-	if (args->json) {
-		json_open(&json, NULL, '{');
-		json_open(&json, "relationships", '[');
-	} else if (!count) {
-		printf("nothing is replicated from or to this host\n");
-	}
-	for (i = 0; i < s->relationship_count; i++) {
-		if (!wanted(&s->relationships[i], args->vm))
-			continue;
-		if (args->json)
-			relationship_json(&json, s, &s->relationships[i]);
-		else
+	if (args->json)
+		print_all_json(s, args->vm);
+	else if (!args->vm)
+		print_overview(s);
+	for (i = 0; args->vm && !args->json && i < s->relationship_count; i++) {
+		if (wanted(&s->relationships[i], args->vm))
 			print_relationship(s, &s->relationships[i]);
-	}
-	if (args->json) {
-		json_close(&json, ']');
-		json_close(&json, '}');
-		putchar('\n');
 	}
 	fflush(stdout);
 	return 0;
@@ -235,7 +348,7 @@ int cli_status(int argc, char **argv)
 	};
 	static const struct argp argp = {
 		options, cli_parse_arg, "[VM]",
-		"Show what is replicated from and to this host, what is not as it should be, why, and what to do.\v"
+		"Show what is replicated from and to this host, what is not as it should be, why, and what to do; of one VM, more.\v"
 		"Examples:\n"
 		"  vmreplica status\n"
 		"  vmreplica status web1 --json | jq '.relationships[0].health'\n",

@@ -12,10 +12,24 @@
 
 static enum log_level max_level = LOG_LEVEL_INFO;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static log_sink sink;
+static __thread char about_vm[64];
+static __thread unsigned int about_job;
 
 void log_set_level(enum log_level level)
 {
 	max_level = level;
+}
+
+void log_set_sink(log_sink new_sink)
+{
+	sink = new_sink;
+}
+
+void log_set_about(const char *vm, unsigned int job)
+{
+	snprintf(about_vm, sizeof(about_vm), "%s", vm ? vm : "");
+	about_job = job;
 }
 
 /* Caller holds @lock. Returns false when the line is over the site's budget. */
@@ -39,11 +53,23 @@ static bool take_budget(struct log_site *site, unsigned int *held_back)
 	return true;
 }
 
+static void write_line(enum log_level level, const char *text)
+{
+	char line[1024 + 8];
+	size_t used = 0;
+
+	if (getenv("JOURNAL_STREAM"))
+		used += snprintf(line, sizeof(line), "<%d>", level);
+	used += snprintf(line + used, sizeof(line) - used, "%s\n", text);
+	if (write(STDERR_FILENO, line, used) < 0)
+		return;	/* nowhere left to say it */
+}
+
 void log_line(struct log_site *site, enum log_level level, const char *fmt, ...)
 {
-	char line[1024];
+	char text[1024];
 	unsigned int held_back;
-	size_t used = 0;
+	size_t used;
 	va_list ap;
 	bool take;
 
@@ -54,16 +80,13 @@ void log_line(struct log_site *site, enum log_level level, const char *fmt, ...)
 	pthread_mutex_unlock(&lock);
 	if (!take)
 		return;
-	if (getenv("JOURNAL_STREAM"))
-		used += snprintf(line, sizeof(line), "<%d>", level);
 	va_start(ap, fmt);
-	used += vsnprintf(line + used, sizeof(line) - used, fmt, ap);
+	used = vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (used > sizeof(line) - 64)
-		used = sizeof(line) - 64;
+	if (used > sizeof(text) - 64)
+		used = sizeof(text) - 64;
 	if (held_back)
-		used += snprintf(line + used, sizeof(line) - used, " (%u like this were held back)", held_back);
-	line[used++] = '\n';
-	if (write(STDERR_FILENO, line, used) < 0)
-		return;	/* nowhere left to say it */
+		snprintf(text + used, sizeof(text) - used, " (%u like this were held back)", held_back);
+	if (!sink || !sink(level, text, about_vm, about_job))
+		write_line(level, text);
 }

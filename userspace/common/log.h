@@ -8,6 +8,8 @@
 #ifndef VMR_COMMON_LOG_H
 #define VMR_COMMON_LOG_H
 
+#include <stdbool.h>
+
 #define LOG_BURST	20
 #define LOG_WINDOW_S	10
 
@@ -26,6 +28,20 @@ struct log_site {		/* one call site's budget; zeroed static storage */
 };
 
 void log_set_level(enum log_level level);	/* default LOG_LEVEL_INFO */
+
+/*
+ * What the lines of this thread are about from now on, for a log with fields: a VM (null: none
+ * in particular) and a job's number (0: none). At most 63 bytes of the name are kept.
+ */
+void log_set_about(const char *vm, unsigned int job);
+
+/*
+ * Takes each line instead of standard error, unless it returns false. To be set before there are
+ * threads; called from any of them. @vm "" and @job 0: nothing in particular.
+ */
+typedef bool (*log_sink)(enum log_level level, const char *text, const char *vm, unsigned int job);
+void log_set_sink(log_sink sink);
+
 void log_line(struct log_site *site, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

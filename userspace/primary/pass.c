@@ -108,14 +108,14 @@ static bool cancelled(int cancel_fd)
 static int refuse_interrupted(struct pass *p, struct err *e)
 {
 	return err_set(e, -ESTALE,
-		       "tracking was interrupted (%s): run `vmreplica start-replication %s`, which sends the whole disk again into a new point and keeps the old ones",
+		       "tracking was interrupted (%s): run `vmreplica resynchronize %s`, which compares both sides, sends what differs and keeps the points that there are",
 		       track_untrusted_reason(track_untrusted(&p->track)), p->state.vm);
 }
 
 static int refuse_lost(struct pass *p, struct err *e)
 {
 	return err_set(e, -ESTALE,
-		       "the replica %s lost what it had acknowledged: run `vmreplica start-replication %s`, which sends the whole disk again into a new point and keeps what is there",
+		       "the replica %s lost what it had acknowledged: run `vmreplica resynchronize %s`, which compares both sides, sends what differs and keeps the points that there are",
 		       p->state.host, p->state.vm);
 }
 

@@ -10,19 +10,38 @@
 
 #include "peer.h"
 
+#define MIN_BUFFER_BYTES	(64 << 10)
+#define MAX_BUFFER_BYTES	(4 << 20)
+
 void peer_init(struct peer *peer)
 {
 	*peer = (struct peer){ .sock = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
+}
+
+/*
+ * What the socket takes at once is half a second's worth: were it minutes', the last of a pass
+ * would seem to be without an answer.
+ */
+static int buffer_bytes(uint64_t rate)
+{
+	if (!rate || rate / 2 > MAX_BUFFER_BYTES)
+		return MAX_BUFFER_BYTES;
+	return rate / 2 < MIN_BUFFER_BYTES ? MIN_BUFFER_BYTES : rate / 2;
 }
 
 /* Caller holds the lock. */
 static void apply_rate(struct peer *peer)
 {
 	unsigned long rate = peer->rate ? peer->rate : ~0UL;
+	int bytes = buffer_bytes(peer->rate);
 
-	if (peer->sock >= 0 &&
-	    setsockopt(peer->sock, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate)) < 0)
+	if (peer->sock < 0)
+		return;
+	if (setsockopt(peer->sock, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof(rate)) < 0)
 		log_err("the rate of %lu bytes a second cannot be set: %s", rate, strerror(errno));
+	/* FORCE is for root; the ordinary limit does for what is less. */
+	if (setsockopt(peer->sock, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		setsockopt(peer->sock, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
 void peer_set_rate(struct peer *peer, uint64_t rate)

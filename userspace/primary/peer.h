@@ -29,8 +29,8 @@ void peer_init(struct peer *peer);
 void peer_close(struct peer *peer);
 
 /*
- * At most so many bytes a second go out, from now on, 0: no limit. TCP does it, packet by packet, so
- * nothing waits in our threads. From any thread.
+ * At most so many bytes a second go out, from now on, 0: no limit. TCP does it, packet by
+ * packet, so nothing waits in our threads. From any thread.
  */
 void peer_set_rate(struct peer *peer, uint64_t rate);
 

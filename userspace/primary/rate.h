@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define RATE_MIN_BYTES		1024		/* a second; less would look like a dead link */
+#define RATE_MIN_BYTES		65536		/* a second; less would look like a dead link */
 #define RATE_MAX_BYTES		(UINT64_C(1) << 40)
 #define RATE_MAX_WINDOWS	16
 

@@ -4,20 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../common/datetime.h"
+#include "../common/log.h"
 #include "job.h"
 #include "job_object.h"
 #include "task.h"
-
-static uint64_t real_time_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * UINT64_C(1000000) + now.tv_nsec / 1000;
-}
 
 static void job_free(struct job *job)
 {
@@ -37,15 +30,35 @@ static void append(struct service *service, struct job *job)
 	*at = job;
 }
 
+static unsigned int live(const struct service *service)
+{
+	const struct job *job;
+	unsigned int count = 0;
+
+	for (job = service->jobs; job; job = job->next)
+		count += !job_ended(job);
+	return count;
+}
+
+static struct job *allocate(struct service *service)
+{
+	struct job *job = live(service) < JOB_MAX_LIVE ? calloc(1, sizeof(*job)) : NULL;
+
+	if (!job)
+		return NULL;
+	job->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (job->cancel_fd < 0) {
+		free(job);
+		return NULL;
+	}
+	return job;
+}
+
 struct job *job_new(struct service *service, const struct job_spec *spec)
 {
-	struct job *job = calloc(1, sizeof(*job));
-	int cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct job *job = allocate(service);
 
-	if (!job || cancel_fd < 0) {
-		if (cancel_fd >= 0)
-			close(cancel_fd);
-		free(job);
+	if (!job) {
 		if (spec->free_arg)
 			spec->free_arg(spec->arg);
 		return NULL;
@@ -59,11 +72,11 @@ struct job *job_new(struct service *service, const struct job_spec *spec)
 	job->done = spec->done;
 	job->arg = spec->arg;
 	job->free_arg = spec->free_arg;
-	job->cancel_fd = cancel_fd;
 	pthread_mutex_init(&job->progress.lock, NULL);
 	job->view.type = spec->type;
 	job->view.state = JOB_STARTING;
-	job->view.submitted_us = real_time_us();
+	job->view.submitted_us = datetime_now_us();
+	job->view.keep_us = JOB_KEEP_S * UINT64_C(1000000);
 	/* What a removal has begun can only be finished. */
 	job->view.cancellable = spec->type != JOB_REMOVE;
 	append(service, job);
@@ -75,6 +88,7 @@ static void run_in_thread(void *arg)
 {
 	struct job *job = arg;
 
+	log_set_about(job->vm, job->number);
 	job->rc = job->run(job, &job->err);
 }
 
@@ -96,7 +110,9 @@ static void end(void *arg)
 		job->view.state = JOB_EXCEPTION;
 	}
 	/* First the relationship, so that whoever sees the job's end sees its effect. */
+	log_set_about(job->vm, job->number);
 	job->done(job);
+	log_set_about(NULL, 0);
 	job_object_changed(job);
 }
 
@@ -105,8 +121,9 @@ void job_begin(struct job *job)
 	struct service *service = job->service;
 	int rc;
 
+	job->queued = false;
 	job->begun_us = service_now_us();
-	job->view.started_us = real_time_us();
+	job->view.started_us = datetime_now_us();
 	job->view.state = JOB_RUNNING;
 	rc = task_start(service->loop, &service->tasks, run_in_thread, end, job);
 	if (rc) {
@@ -119,6 +136,11 @@ void job_cancel(struct job *job, enum job_cancel why)
 {
 	job->cancel = why;
 	eventfd_write(job->cancel_fd, 1);
+	if (!job->queued)
+		return;
+	job->queued = false;
+	job->rc = -ECANCELED;
+	end(job);
 }
 
 bool job_ended(const struct job *job)
@@ -138,6 +160,18 @@ void job_pass_ended(struct job *job)
 	atomic_store(&sum->pass.frames, 0);
 	atomic_store(&sum->pass.raw_bytes, 0);
 	pthread_mutex_unlock(&sum->lock);
+}
+
+bool job_is_transfer(const struct job *job)
+{
+	switch (job->view.type) {
+	case JOB_INITIAL:
+	case JOB_DELTA:
+	case JOB_RESYNC:
+		return true;
+	default:
+		return false;
+	}
 }
 
 struct job *job_find(struct service *service, const char *path)
@@ -180,6 +214,26 @@ static void refresh_progress(struct job *job)
 	pthread_mutex_unlock(&sum->lock);
 }
 
+static const char *phase(const struct job *job)
+{
+	if (job_ended(job))
+		return "ended";
+	if (job->view.state == JOB_NEW)
+		return "waiting for its time";
+	if (job->view.state == JOB_STARTING)
+		return job->queued ? "waiting for its turn among the transfers" : "waiting";
+	switch (job->view.type) {
+	case JOB_CREATE:
+		return "looking at disks and replica";
+	case JOB_REMOVE:
+		return "removing";
+	case JOB_TEST_CONNECTION:
+		return "asking the replica";
+	default:
+		return pass_phase_name(atomic_load(&job->phase));
+	}
+}
+
 void job_refresh(struct job *job)
 {
 	struct job_view *view = &job->view;
@@ -198,9 +252,7 @@ void job_refresh(struct job *job)
 	view->error = job_ended(job) ? job->err.text : "";
 	view->error_code = view->state == JOB_EXCEPTION || view->state == JOB_TERMINATED ?
 			   service_code_of(job->rc) : 0;
-	view->phase = view->state == JOB_STARTING ? "waiting" : job_ended(job) ? "ended" :
-		      view->type == JOB_CREATE ? "looking at disks and replica" :
-		      view->type == JOB_REMOVE ? "removing" : pass_phase_name(atomic_load(&job->phase));
+	view->phase = phase(job);
 	view->pass = atomic_load(&job->pass);
 	view->passes = atomic_load(&job->passes);
 	view->point_time_us = atomic_load(&job->point_time_us);

@@ -12,11 +12,20 @@
 
 #define JOB_KEEP_S	300	/* an ended job is to be seen for so long */
 #define JOB_MAX_ENDED	64	/* and so many of them at most */
+#define JOB_MAX_LIVE	1024	/* that have not ended */
 
-enum job_type { JOB_CREATE = 91, JOB_REMOVE = 93, JOB_INITIAL = 94, JOB_DELTA = 105 };
+enum job_type {
+	JOB_CREATE = 91,
+	JOB_REMOVE = 93,
+	JOB_INITIAL = 94,
+	JOB_DELTA = 105,
+	JOB_RESYNC = 107,
+	JOB_TEST_CONNECTION = 115,
+};
 
 enum job_state {
-	JOB_STARTING = 3,
+	JOB_NEW = 2,			/* begins at @scheduled_us */
+	JOB_STARTING = 3,		/* waits for its turn */
 	JOB_RUNNING = 4,
 	JOB_COMPLETED = 7,
 	JOB_TERMINATED = 8,
@@ -37,7 +46,9 @@ struct job_view {
 	uint32_t error_code;
 	int cancellable;
 	const char *vm, *error, *phase;
-	uint64_t submitted_us, started_us;	/* since 1970 UTC, 0: not yet */
+	/* since 1970 UTC, 0: not yet; scheduled: when it is to begin, 0: at once */
+	uint64_t submitted_us, scheduled_us, started_us;
+	uint64_t keep_us;
 	uint64_t elapsed_us;
 	uint64_t total_bytes, done_bytes, zero_bytes, wire_bytes;
 	uint64_t disk_bytes, pass, passes, point_time_us;
@@ -60,6 +71,7 @@ struct job {
 	char vm[64];
 	struct relationship *relationship;	/* whose job it is; null: none yet */
 	enum job_cancel cancel;			/* why cancel_fd is readable */
+	bool queued;				/* queue.h begins it */
 	uint64_t begun_us, ended_us;		/* CLOCK_MONOTONIC, 0: not yet */
 	int (*run)(struct job *job, struct err *e);	/* in the job's thread */
 	void (*done)(struct job *job);		/* in the loop's thread */
@@ -85,12 +97,15 @@ struct job_spec {
 	void (*free_arg)(void *arg);	/* called when the job object goes, or was not made */
 };
 
-/* A job that waits for job_begin(); null: no memory. */
+/* A job that waits for job_begin(); null: no memory, or there are JOB_MAX_LIVE. */
 struct job *job_new(struct service *service, const struct job_spec *spec);
 /* On failure the job ends at once, as if its work had failed. */
 void job_begin(struct job *job);
+/* Ends at once what has not begun and is queued. */
 void job_cancel(struct job *job, enum job_cancel why);
 bool job_ended(const struct job *job);
+/* It sends disks' data, so it counts for the limit of transfers. */
+bool job_is_transfer(const struct job *job);
 
 /* The job's thread: the pass under way has ended. */
 void job_pass_ended(struct job *job);

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guard.h"
 #include "job_object.h"
+#include "queue.h"
 
 #define PREFIX		"/org/vmreplica/Job"
 #define INTERFACE	"org.vmreplica.Job"
@@ -16,20 +18,94 @@
 	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct job_view, member), \
 			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
 
+/* --- RequestStateChange: its codes are those of CIM's jobs ------------------------- */
+
+enum {
+	CHANGE_DONE = 0,
+	CHANGE_NOT_SUPPORTED = 1,
+	CHANGE_FAILED = 4,
+	CHANGE_INVALID_PARAMETER = 5,
+	CHANGE_INVALID_TRANSITION = 4097,
+};
+
+enum { REQUEST_START = 2, REQUEST_SUSPEND = 3, REQUEST_TERMINATE = 4, REQUEST_KILL = 5 };
+
+static int answer(sd_bus_message *m, uint32_t code, const char *text)
+{
+	return sd_bus_reply_method_return(m, "us", code, text);
+}
+
+static int refuse(sd_bus_message *m)
+{
+	return answer(m, CHANGE_FAILED, "only root, and whom polkit grants it, may do this");
+}
+
+static int on_allowed(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct job *job = job_find(userdata, sd_bus_message_get_path(m));
+	uint16_t state;
+	int rc = sd_bus_message_read(m, "q", &state);
+
+	if (rc < 0)
+		return rc;
+	if (!job || job_ended(job))
+		return answer(m, CHANGE_INVALID_TRANSITION, "the job has ended already");
+	switch (state) {
+	case REQUEST_START:
+		if (job->view.state != JOB_NEW)
+			return answer(m, CHANGE_INVALID_TRANSITION, "the job waits for no time");
+		queue_move(job, 0);
+		return answer(m, CHANGE_DONE, "");
+	case REQUEST_TERMINATE:
+		if (!job->view.cancellable)
+			return answer(m, CHANGE_INVALID_TRANSITION, "the job cannot be cancelled");
+		job_cancel(job, JOB_CANCEL_USER);
+		return answer(m, CHANGE_DONE, "");
+	case REQUEST_SUSPEND:
+	case REQUEST_KILL:
+		return answer(m, CHANGE_NOT_SUPPORTED, "a job can be terminated (4), or started before its time (2)");
+	default:
+		return answer(m, CHANGE_INVALID_PARAMETER, "there is no such state");
+	}
+}
+
+static int on_request(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	/* What find() has found: the view is the job's first member. */
+	struct job *job = userdata;
+
+	return guard_call(job->service, m, GUARD_OPERATE, on_allowed, refuse);
+}
+
+/* --- properties ------------------------------------------------------------------------ */
+
 static const sd_bus_vtable vtable[] = {
 	SD_BUS_VTABLE_START(0),
+	/* 2 starts before its time, 4 terminates; 0 done, 1 not supported, 4 failed, 5, 4097 */
+	SD_BUS_METHOD_WITH_NAMES("RequestStateChange", "q", SD_BUS_PARAM(RequestedState), "us",
+				 SD_BUS_PARAM(ReturnValue) SD_BUS_PARAM(Message), on_request,
+				 SD_BUS_VTABLE_UNPRIVILEGED),
 	CONSTANT("ComputerSystem", "s", vm),
-	/* 91 create, 93 remove, 94 initial replication, 105 delta */
+	/*
+	 * 91 create, 93 remove, 94 initial replication, 105 delta, 107
+	 * resynchronization, 115 test of a connection
+	 */
 	CONSTANT("JobType", "q", type),
-	/* 3 starting, 4 running, 7 completed, 8 terminated, 10 exception */
+	/*
+	 * 2 new (its time is to come), 3 starting (its turn is), 4 running, 7 completed, 8
+	 * terminated, 10 exception
+	 */
 	CHANGING("JobState", "q", state),
 	/* 0 to 100; 100 once completed */
 	CHANGING("PercentComplete", "q", percent),
-	/* microseconds since 1970 UTC; StartTime 0: not yet */
+	/* microseconds since 1970 UTC; ScheduledStartTime 0: at once; StartTime 0: not yet */
 	CONSTANT("TimeSubmitted", "t", submitted_us),
+	CHANGING("ScheduledStartTime", "t", scheduled_us),
 	CHANGING("StartTime", "t", started_us),
 	/* microseconds */
 	CHANGING("ElapsedTime", "t", elapsed_us),
+	/* microseconds from its end until it is no longer here */
+	CONSTANT("TimeBeforeRemoval", "t", keep_us),
 	/*
 	 * 0, or a return value of the service's methods with a sentence; a completed job's sentence
 	 * is a remark
@@ -108,7 +184,7 @@ void job_object_added(struct job *job)
 void job_object_changed(struct job *job)
 {
 	sd_bus_emit_properties_changed(job->service->bus, job->path, INTERFACE, "JobState",
-				       "PercentComplete", "ElapsedTime", "ErrorCode", "ErrorDescription",
+				       "PercentComplete", "ScheduledStartTime", "StartTime", "ElapsedTime", "ErrorCode", "ErrorDescription",
 				       "Cancellable", "Phase", "TotalBytes", "DoneBytes", "ZeroBytes",
 				       "WireBytes", "Pass", "Passes", "PointTime", NULL);
 }

@@ -2,97 +2,181 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "../common/datetime.h"
+#include "../common/format.h"
 #include "judge.h"
+#include "relationship.h"
 
-static void say(struct relationship *r, enum relationship_state state,
-		enum relationship_health health, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+/* As Hyper-V judges. */
+#define MISSED_PERCENT	20
+#define MISSED_CYCLES	5		/* of fewer cycles no share is taken */
+/* since the last pass; with longer intervals half of one more */
+#define SILENCE_US	3600000000ull
+#define LATENCY_MS	300000
 
-static void say(struct relationship *r, enum relationship_state state,
-		enum relationship_health health, const char *fmt, ...)
+static void add(struct relationship *r, enum relationship_health health, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The gravest comes first, else in the order in which they were found. */
+static void add(struct relationship *r, enum relationship_health health, const char *fmt, ...)
 {
+	struct relationship_view *view = &r->view;
+	unsigned int at = view->issue_count;
 	va_list ap;
 
-	r->view.state = state;
-	r->view.health = health;
+	if (at == RELATIONSHIP_MAX_ISSUES)
+		return;
+	for (; at && view->issues[at - 1].health < health; at--)
+		view->issues[at] = view->issues[at - 1];
+	view->issues[at].health = health;
 	va_start(ap, fmt);
-	vsnprintf(r->view.reason_text, sizeof(r->view.reason_text), fmt, ap);
+	vsnprintf(view->issues[at].text, sizeof(view->issues[at].text), fmt, ap);
 	va_end(ap);
+	view->issue_count++;
+	if (health > view->health)
+		view->health = health;
 }
 
 static void judge_initial(struct relationship *r)
 {
 	const char *vm = r->state.vm;
+	char when[FORMAT_BYTES];
 
-	if (!r->state.start_wanted)
-		say(r, RELATIONSHIP_READY, RELATIONSHIP_WARNING,
-		    "nothing is replicated yet: run `vmreplica start-replication %s`", vm);
-	else if (r->failure[0])
-		say(r, RELATIONSHIP_CRITICAL, RELATIONSHIP_CRITICALLY_ILL,
+	r->view.state = RELATIONSHIP_INITIAL;
+	if (!r->state.start_wanted) {
+		r->view.state = RELATIONSHIP_READY;
+		add(r, RELATIONSHIP_WARNING, "nothing is replicated yet: run `vmreplica start-replication %s`", vm);
+	} else if (r->job && r->job->view.state == JOB_NEW) {
+		r->view.state = RELATIONSHIP_READY;
+		add(r, RELATIONSHIP_WARNING,
+		    "the initial replication begins at %s: to have it at another time, run `vmreplica start-replication %s --at TIME`",
+		    format_time_us(r->job->view.scheduled_us, when), vm);
+	} else if (r->failure[0]) {
+		r->view.state = RELATIONSHIP_CRITICAL;
+		add(r, RELATIONSHIP_CRITICALLY_ILL,
 		    "%s (the initial replication goes on by itself from where it stopped)", r->failure);
-	else if (r->state.last_point)
-		say(r, RELATIONSHIP_INITIAL, RELATIONSHIP_WARNING,
+	} else if (r->state.last_point) {
+		add(r, RELATIONSHIP_WARNING,
 		    "the whole disk is being sent again; the points that there are stay");
-	else
-		say(r, RELATIONSHIP_INITIAL, RELATIONSHIP_WARNING,
-		    "the initial replication is under way; there is no point yet");
+	} else {
+		add(r, RELATIONSHIP_WARNING, "the initial replication is under way; there is no point yet");
+	}
 }
 
 /* The tracker may know of a reason before the next pass stumbles over it. */
-static bool judge_tracking(struct relationship *r)
+static void judge_tracking(struct relationship *r)
 {
 	uint32_t untrusted = track_untrusted(&r->track);
 
-	if (r->track_error[0])
-		say(r, RELATIONSHIP_CRITICAL, RELATIONSHIP_CRITICALLY_ILL, "%s", r->track_error);
+	if (r->failure[0])
+		add(r, RELATIONSHIP_CRITICALLY_ILL, "%s", r->failure);
+	else if (r->track_error[0])
+		add(r, RELATIONSHIP_CRITICALLY_ILL, "%s", r->track_error);
 	else if (untrusted)
-		say(r, RELATIONSHIP_CRITICAL, RELATIONSHIP_CRITICALLY_ILL,
-		    "tracking was interrupted (%s): run `vmreplica start-replication %s`, which sends the whole disk again into a new point and keeps the old ones",
+		add(r, RELATIONSHIP_CRITICALLY_ILL,
+		    "tracking was interrupted (%s): run `vmreplica resynchronize %s`, which compares both sides, sends what differs and keeps the points that there are",
 		    track_untrusted_reason(untrusted), r->state.vm);
-	else
-		return false;
-	return true;
+	if (r->view.health == RELATIONSHIP_CRITICALLY_ILL)
+		r->view.state = RELATIONSHIP_CRITICAL;
+	if (untrusted && r->state.auto_resync.enabled)
+		add(r, RELATIONSHIP_WARNING, "a resynchronization begins by itself between %02u:%02u and %02u:%02u",
+		    r->state.auto_resync.from / 60, r->state.auto_resync.from % 60,
+		    r->state.auto_resync.to / 60, r->state.auto_resync.to % 60);
+}
+
+static void judge_resync(struct relationship *r)
+{
+	char when[FORMAT_BYTES];
+
+	if (r->job->view.state == JOB_NEW) {
+		r->view.state = RELATIONSHIP_WAITING_FOR_RESYNC;
+		add(r, RELATIONSHIP_CRITICALLY_ILL,
+		    "nothing is replicated until the resynchronization, at %s: to begin now, run `vmreplica resynchronize %s`",
+		    format_time_us(r->job->view.scheduled_us, when), r->state.vm);
+		return;
+	}
+	r->view.state = RELATIONSHIP_RESYNCHRONIZING;
+	add(r, RELATIONSHIP_WARNING,
+	    "both sides are being compared, and what differs is sent; the points that there are stay");
+}
+
+static void judge_cycles(struct relationship *r)
+{
+	const struct state_period *period = &r->state.period;
+	uint64_t missed = period->missed + relationship_missed(r);
+	uint64_t cycles = period->passes + missed;
+	char since[FORMAT_BYTES];
+
+	if (cycles >= MISSED_CYCLES && missed * 100 > cycles * MISSED_PERCENT)
+		add(r, RELATIONSHIP_WARNING,
+		    "%llu of %llu cycles since %s went by without a pass of their own: passes take longer than the interval of %u s, or fail (`vmreplica modify %s --interval` sets another, `vmreplica statistics %s --reset` begins anew)",
+		    (unsigned long long)missed, (unsigned long long)cycles,
+		    format_time_us(period->since_us, since), r->state.interval_s, r->state.vm,
+		    r->state.vm);
+	if (period->passes && period->milliseconds / period->passes > LATENCY_MS)
+		add(r, RELATIONSHIP_WARNING, "passes take %llu s on average, more than 5 minutes: look at the link and the replica's disks",
+		    (unsigned long long)(period->milliseconds / period->passes / 1000));
+}
+
+static void judge_silence(struct relationship *r)
+{
+	uint64_t now = datetime_now_us(), sent = r->state.last_sent_time_us;
+	uint64_t allowed = r->state.interval_s * UINT64_C(1500000);
+	char time[FORMAT_BYTES];
+
+	if (allowed < SILENCE_US)
+		allowed = SILENCE_US;
+	if (sent && now > sent && now - sent > allowed)
+		add(r, RELATIONSHIP_WARNING, "nothing was sent for %s", format_seconds((now - sent) / 1e6, time));
 }
 
 static void judge_primary(struct relationship *r)
 {
 	const struct state *state = &r->state;
 
-	if (state->suspended)
-		say(r, RELATIONSHIP_SUSPENDED, RELATIONSHIP_WARNING,
-		    "suspended; changes are tracked meanwhile: run `vmreplica resume %s`", state->vm);
-	else if (!state->initial_complete)
+	if (!r->file) {
+		r->view.state = RELATIONSHIP_UNKNOWN;
+		add(r, RELATIONSHIP_CRITICALLY_ILL, "%s", r->damage);
+	} else if (state->suspended) {
+		r->view.state = state->comparing ? RELATIONSHIP_RESYNC_SUSPENDED :
+						   RELATIONSHIP_SUSPENDED;
+		add(r, RELATIONSHIP_WARNING, "suspended; changes are tracked meanwhile: run `vmreplica resume %s`",
+		    state->vm);
+	} else if (!state->initial_complete) {
 		judge_initial(r);
-	else if (r->failure[0])
-		say(r, RELATIONSHIP_CRITICAL, RELATIONSHIP_CRITICALLY_ILL, "%s", r->failure);
-	else if (judge_tracking(r))
-		return;
-	else if (r->warning[0])
-		say(r, RELATIONSHIP_REPLICATING, RELATIONSHIP_WARNING, "%s", r->warning);
-	else if (!state->last_point)
-		say(r, RELATIONSHIP_REPLICATING, RELATIONSHIP_WARNING, "there is no point yet");
-	else if (state->statistics.last_milliseconds > state->interval_s * UINT64_C(1000))
-		say(r, RELATIONSHIP_REPLICATING, RELATIONSHIP_WARNING,
-		    "the last pass took %.1f s, longer than the interval of %u s",
-		    state->statistics.last_milliseconds / 1000.0, state->interval_s);
-	else
-		say(r, RELATIONSHIP_REPLICATING, RELATIONSHIP_OK, "%s", "");
+	} else {
+		r->view.state = RELATIONSHIP_REPLICATING;
+		if (r->job && r->job->view.type == JOB_RESYNC)
+			judge_resync(r);
+		else
+			judge_tracking(r);
+		if (r->warning[0])
+			add(r, RELATIONSHIP_WARNING, "%s", r->warning);
+		else if (!state->last_point)
+			add(r, RELATIONSHIP_WARNING, "there is no point yet");
+		judge_cycles(r);
+		judge_silence(r);
+	}
 }
 
 static void judge_replica(struct relationship *r)
 {
-	if (r->status.released)
-		say(r, RELATIONSHIP_DISABLED, RELATIONSHIP_OK,
+	r->view.state = RELATIONSHIP_REPLICATING;
+	if (r->status.released) {
+		r->view.state = RELATIONSHIP_DISABLED;
+		add(r, RELATIONSHIP_OK,
 		    "its primary ended the replication; the points are kept until `vmreplica disable %s --delete-points`",
 		    r->status.vm);
-	else if (!r->status.points)
-		say(r, RELATIONSHIP_INITIAL, RELATIONSHIP_WARNING, "there is no point yet");
-	else
-		say(r, RELATIONSHIP_REPLICATING, RELATIONSHIP_OK, "%s", "");
+	} else if (!r->status.points) {
+		r->view.state = RELATIONSHIP_INITIAL;
+		add(r, RELATIONSHIP_WARNING, "there is no point yet");
+	}
 }
 
 void judge(struct relationship *r)
 {
+	r->view.health = RELATIONSHIP_OK;
+	r->view.issue_count = 0;
 	if (r->mode == RELATIONSHIP_PRIMARY)
 		judge_primary(r);
 	else

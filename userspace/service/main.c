@@ -12,6 +12,7 @@
 #include "../common/log.h"
 #include "job.h"
 #include "job_object.h"
+#include "journal.h"
 #include "options.h"
 #include "relationship.h"
 #include "relationship_object.h"
@@ -123,21 +124,23 @@ static void load(const char *vm, void *arg)
 
 	if (state_file_load(service->primary_dir, vm, &file, &e)) {
 		log_err("%s: %s", vm, e.text);
+		relationship_new_damaged(service, vm, e.text);
 	} else if (!relationship_new_primary(service, file)) {
 		log_err("%s: no memory for the relationship", vm);
 		state_file_close(file);
 	}
 }
 
-static int start_replica(struct service *service, const struct options *options)
+static int start_replica(struct service *service)
 {
+	const struct config *config = &service->config;
 	struct replica_options replica = {
 		.root = service->replica_dir,
-		.address = options->address[0] ? options->address : NULL,
-		.port = options->port,
+		.address = config->address[0] ? config->address : NULL,
+		.port = config->port,
 	};
 	struct err e = { 0 };
-	int rc = options->listen ? replica_start(&replica, &service->replica, &e) : 0;
+	int rc = config->listen ? replica_start(&replica, &service->replica, &e) : 0;
 
 	if (rc)
 		log_err("%s", e.text);
@@ -201,11 +204,11 @@ static int start(struct service *service, const struct options *options)
 	if (rc >= 0)
 		rc = handle_signals(service);
 	if (rc >= 0)
-		rc = make_directories(service, options->state_dir);
+		rc = make_directories(service, service->config.state_dir);
 	if (!rc)
 		rc = start_bus(service, options);
 	if (!rc)
-		rc = start_replica(service, options);
+		rc = start_replica(service);
 	if (rc)
 		return rc;
 	rc = state_file_list(service->primary_dir, load, service, &e);
@@ -240,11 +243,16 @@ int main(int argc, char **argv)
 {
 	struct service service = { 0 };
 	struct options options;
-	int rc;
+	struct err e = { 0 };
+	int rc = options_parse(argc, argv, &options, &service.config, &e);
 
-	options_parse(argc, argv, &options);
 	if (options.verbose)
 		log_set_level(LOG_LEVEL_DEBUG);
+	journal_use();
+	if (rc)
+		log_err("%s", e.text);
+	if (rc || options.check_config)
+		return rc ? 1 : 0;
 	rc = start(&service, &options);
 	if (!rc) {
 		sd_notify(0, "READY=1");

@@ -4,19 +4,22 @@
 #define VMR_SERVICE_OPTIONS_H
 
 #include <stdbool.h>
-#include <stdint.h>
+
+#include "config.h"
 
 struct options {
-	const char *state_dir;
+	const char *config_file;	/* null: CONFIG_FILE, which may be missing */
 	const char *bus;		/* address; null: the system bus */
 	bool session_bus;
-	bool listen;
-	char address[256];		/* "": all */
-	uint16_t port;
 	bool verbose;
+	bool check_config;		/* that is all */
 };
 
-/* Ends the program when the line is wrong or asks for help. */
-void options_parse(int argc, char **argv, struct options *options);
+/*
+ * Parses the line, and the file of settings, over which the line goes. Ends the program when the
+ * line is wrong or asks for help.
+ */
+int options_parse(int argc, char **argv, struct options *options, struct config *config,
+		  struct err *e);
 
 #endif

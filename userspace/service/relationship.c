@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/datetime.h"
 #include "../common/log.h"
+#include "../primary/record.h"
 #include "judge.h"
+#include "queue.h"
 #include "relationship.h"
 #include "relationship_object.h"
+#include "schedule.h"
 #include "work.h"
 
 #define LOOK_PERIOD_US	200000
@@ -32,6 +36,11 @@ static struct relationship *add(struct service *service, enum relationship_mode 
 	return r;
 }
 
+void relationship_due_now(struct relationship *r)
+{
+	r->due_us = r->cycle_us = service_now_us();
+}
+
 struct relationship *relationship_new_primary(struct service *service, struct state_file *file)
 {
 	struct relationship *r = add(service, RELATIONSHIP_PRIMARY);
@@ -40,7 +49,21 @@ struct relationship *relationship_new_primary(struct service *service, struct st
 		return NULL;
 	r->file = file;
 	/* A pass at once: what was unfinished goes on, what is wrong shows. */
-	r->due_us = service_now_us();
+	relationship_due_now(r);
+	relationship_refresh(r);
+	relationship_object_added(r);
+	return r;
+}
+
+struct relationship *relationship_new_damaged(struct service *service, const char *vm,
+					      const char *damage)
+{
+	struct relationship *r = add(service, RELATIONSHIP_PRIMARY);
+
+	if (!r)
+		return NULL;
+	snprintf(r->state.vm, sizeof(r->state.vm), "%s", vm);
+	snprintf(r->damage, sizeof(r->damage), "%s", damage);
 	relationship_refresh(r);
 	relationship_object_added(r);
 	return r;
@@ -134,14 +157,21 @@ static void refresh_primary(struct relationship *r)
 	const struct state *state = &r->state;
 	unsigned int i;
 
-	state_file_get(r->file, &r->state);
-	look(r);
+	if (r->file) {
+		state_file_get(r->file, &r->state);
+		look(r);
+	}
 	view->vm = state->vm;
 	view->uuid = state->relationship;
 	view->host = state->host;
 	view->port = state->port;
 	view->interval_s = state->interval_s;
 	view->compress = state->compress;
+	view->rate = state->rate;
+	view->auto_resync = state->auto_resync.enabled;
+	view->start_time_us = state->start_time_us;
+	view->last_sent_time_us = state->last_sent_time_us;
+	view->last_type = state->last_point ? 1 : 0;
 	view->initial_complete = state->initial_complete;
 	view->job = r->job ? r->job->path : "/";
 	view->last_pass = state->last_pass;
@@ -188,40 +218,54 @@ void relationship_refresh(struct relationship *r)
 		refresh_primary(r);
 	else
 		refresh_replica(r);
-	r->view.reason = r->view.reason_text;
 	judge(r);
-}
-
-/* --- changes ----------------------------------------------------------------------- */
-
-int relationship_set_suspended(struct relationship *r, bool suspended, struct err *e)
-{
-	int rc;
-
-	if (!r->job)
-		peer_close(&r->peer);
-	state_file_begin(r->file)->suspended = suspended;
-	rc = state_file_end(r->file, e);
-	r->failure[0] = 0;
-	r->failures = 0;
-	relationship_object_changed(r);
-	return rc;
-}
-
-int relationship_set_start_wanted(struct relationship *r, bool start_wanted, struct err *e)
-{
-	int rc;
-
-	state_file_begin(r->file)->start_wanted = start_wanted;
-	rc = state_file_end(r->file, e);
-	relationship_object_changed(r);
-	return rc;
+	r->view.reason = r->view.issue_count ? r->view.issues[0].text : "";
 }
 
 bool relationship_scheduled(const struct relationship *r)
 {
-	return r->mode == RELATIONSHIP_PRIMARY && !r->job && !r->removal && !r->service->stopping &&
-	       !r->state.suspended && (r->state.start_wanted || r->state.initial_complete);
+	return r->mode == RELATIONSHIP_PRIMARY && r->file && !r->job && !r->removal &&
+	       !r->service->stopping && !r->state.suspended &&
+	       (r->state.start_wanted || r->state.initial_complete);
+}
+
+/* --- cycles ------------------------------------------------------------------------- */
+
+/* What begins half an interval late or more has missed its cycle. */
+static uint64_t cycles_between(const struct relationship *r, uint64_t due_us, uint64_t begun_us)
+{
+	uint64_t interval_us = r->state.interval_s * UINT64_C(1000000);
+
+	return begun_us > due_us ? (begun_us - due_us + interval_us / 2) / interval_us : 0;
+}
+
+uint64_t relationship_missed(const struct relationship *r)
+{
+	uint64_t missed, next, now = service_now_us();
+
+	if (!r->file || r->state.suspended || !r->state.initial_complete)
+		return 0;
+	if (!r->job || !r->job->begun_us)
+		return cycles_between(r, r->cycle_us, now);
+	missed = cycles_between(r, r->cycle_us, r->job->begun_us);
+	next = r->job->begun_us + r->state.interval_s * UINT64_C(1000000);
+	return missed + cycles_between(r, next, now);
+}
+
+/* A pass that began at @begun_us is durable: the next cycle is one interval after it. */
+static void next_cycle(struct relationship *r, const struct job *job)
+{
+	uint64_t missed = job->view.type == JOB_DELTA ?
+				  cycles_between(r, r->cycle_us, job->begun_us) : 0;
+	struct err why = { 0 };
+
+	if (missed && record_missed(r->file, missed, &why))
+		log_warn("%s", why.text);
+	r->begun_us = job->begun_us;
+	r->due_us = r->cycle_us = job->begun_us + r->state.interval_s * UINT64_C(1000000);
+	/* An initial replication takes as long as it takes. */
+	if (job->view.type != JOB_DELTA && r->due_us < service_now_us())
+		relationship_due_now(r);
 }
 
 /* --- passes ------------------------------------------------------------------------- */
@@ -230,7 +274,8 @@ static void start_not_wanted(struct relationship *r)
 {
 	struct err why = { 0 };
 
-	if (r->state.start_wanted && relationship_set_start_wanted(r, false, &why))
+	if ((r->state.start_wanted || r->state.start_time_us || r->state.resync_wanted) &&
+	    relationship_clear_start(r, &why))
 		log_err("%s", why.text);
 }
 
@@ -241,7 +286,7 @@ static void on_success(struct relationship *r, struct job *job)
 	r->failure[0] = r->warning[0] = 0;
 	r->failures = 0;
 	start_not_wanted(r);
-	r->due_us = job->begun_us + r->state.interval_s * UINT64_C(1000000);
+	next_cycle(r, job);
 }
 
 static void on_no_point(struct relationship *r, struct job *job)
@@ -252,7 +297,7 @@ static void on_no_point(struct relationship *r, struct job *job)
 	r->failures = 0;
 	snprintf(r->warning, sizeof(r->warning), "%s", job->err.text);
 	start_not_wanted(r);
-	r->due_us = job->begun_us + r->state.interval_s * UINT64_C(1000000);
+	next_cycle(r, job);
 }
 
 static uint64_t backoff_us(const struct relationship *r)
@@ -287,7 +332,9 @@ static void on_pass_end(struct job *job)
 		on_success(r, job);
 	} else if (job->cancel == JOB_CANCEL_USER) {
 		start_not_wanted(r);
-		r->due_us = service_now_us() + r->state.interval_s * UINT64_C(1000000);
+		relationship_due_now(r);
+		r->due_us += r->state.interval_s * UINT64_C(1000000);
+		r->cycle_us = r->due_us;
 	} else if (job->cancel != JOB_GO_ON) {
 		r->due_us = service_now_us();
 	} else if (work->no_point) {
@@ -300,6 +347,7 @@ static void on_pass_end(struct job *job)
 	/* Not for long: the replica can serve so many primaries at a time. */
 	if (!relationship_scheduled(r) || r->due_us > service_now_us() + KEEP_PEER_US)
 		peer_close(&r->peer);
+	schedule_wake(r->service);
 	if (r->removal && !r->service->stopping)
 		relationship_begin_removal(r);
 }
@@ -309,6 +357,24 @@ void relationship_begin_removal(struct relationship *r)
 	peer_close(&r->peer);
 	r->job = r->removal;
 	job_begin(r->removal);
+}
+
+/* By itself, now? */
+static bool may_resync(const struct relationship *r)
+{
+	const struct state_auto *window = &r->state.auto_resync;
+
+	return window->enabled &&
+	       datetime_in_window(window->from, window->to, datetime_minute(datetime_now_us()));
+}
+
+enum job_type relationship_next_pass(const struct relationship *r)
+{
+	if (r->state.start_wanted)
+		return JOB_INITIAL;
+	if (r->state.resync_wanted || r->state.comparing)
+		return JOB_RESYNC;
+	return track_untrusted(&r->track) && may_resync(r) ? JOB_RESYNC : JOB_DELTA;
 }
 
 struct job *relationship_start_pass(struct relationship *r, enum job_type type)
@@ -329,12 +395,14 @@ struct job *relationship_start_pass(struct relationship *r, enum job_type type)
 		return NULL;
 	work->file = r->file;
 	work->peer = &r->peer;
-	work->allow_full = type == JOB_INITIAL;
+	work->allow_compare = may_resync(r);
+	/* Once complete, only what was asked for in so many words sends all again. */
+	work->allow_full = type == JOB_INITIAL && r->state.initial_type != STATE_INITIAL_SEEDED;
 	job = job_new(r->service, &spec);
 	if (!job)
 		return NULL;
 	r->job = job;
-	job_begin(job);
+	queue_put(job, type == JOB_DELTA ? 0 : r->state.start_time_us);
 	relationship_object_changed(r);
 	return job;
 }

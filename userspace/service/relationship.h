@@ -21,6 +21,10 @@ enum relationship_state {
 	RELATIONSHIP_REPLICATING = 3,
 	RELATIONSHIP_SUSPENDED = 7,
 	RELATIONSHIP_CRITICAL = 8,
+	RELATIONSHIP_WAITING_FOR_RESYNC = 9,
+	RELATIONSHIP_RESYNCHRONIZING = 10,
+	RELATIONSHIP_RESYNC_SUSPENDED = 11,
+	RELATIONSHIP_UNKNOWN = 17,	/* its state file is damaged */
 };
 
 enum relationship_health {
@@ -29,18 +33,29 @@ enum relationship_health {
 	RELATIONSHIP_CRITICALLY_ILL = 3
 };
 
+/* One thing that is not as it should be. */
+struct relationship_issue {
+	enum relationship_health health;
+	char text[ERR_TEXT_BYTES];	/* what it is, and what to do */
+};
+
+#define RELATIONSHIP_MAX_ISSUES 8
+
 /* Properties on the bus, read there by offset. */
 struct relationship_view {
-	uint16_t state, health, mode, port;
+	uint16_t state, health, mode, port, last_type;
 	uint32_t interval_s;
-	int compress, initial_complete, connected, released;
+	int compress, initial_complete, connected, released, auto_resync;
 	const char *vm, *uuid, *reason, *host, *job;
 	uint64_t last_point_time_us, last_point, last_pass, pending_bytes;
+	uint64_t start_time_us, last_sent_time_us, rate, rate_now;
 	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes,
 		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
 	uint32_t points;
-	char reason_text[ERR_TEXT_BYTES];
+	/* the gravest comes first, and is @reason */
+	unsigned int issue_count;
+	struct relationship_issue issues[RELATIONSHIP_MAX_ISSUES];
 	struct relationship *relationship;	/* this */
 };
 
@@ -52,12 +67,17 @@ struct relationship {
 	unsigned int number;
 	char path[64];
 	/* primary */
-	struct state_file *file;
+	struct state_file *file;	/* null: it is damaged, and nothing else is known */
+	char damage[ERR_TEXT_BYTES];	/* how */
 	struct state state;		/* copy of the file's, taken by relationship_refresh() */
 	struct job *job;		/* has not ended; null: none */
 	struct peer peer;		/* while there is a job: the job's thread's */
 	struct job *removal;		/* begins when @job has ended */
-	uint64_t due_us;		/* CLOCK_MONOTONIC: next pass, if one may run by itself */
+	/*
+	 * CLOCK_MONOTONIC: when the next pass may begin by itself, and when it should by the
+	 * interval, which is earlier while passes fail; when the last one began
+	 */
+	uint64_t due_us, cycle_us, begun_us;
 	unsigned int failures;		/* passes in a row */
 	char failure[ERR_TEXT_BYTES];	/* why the last one failed; "": it did not */
 	char warning[ERR_TEXT_BYTES];	/* what was not as it should be though it did not fail */
@@ -72,6 +92,9 @@ struct relationship {
 
 /* Takes @file over. */
 struct relationship *relationship_new_primary(struct service *service, struct state_file *file);
+/* A relationship of which only the name and the sentence @damage are known. */
+struct relationship *relationship_new_damaged(struct service *service, const char *vm,
+					      const char *damage);
 struct relationship *relationship_new_replica(struct service *service,
 					      const struct replica_status *status);
 void relationship_free(struct relationship *r);
@@ -84,15 +107,38 @@ struct relationship *relationship_at(struct service *service, const char *path);
 /* Brings r->view up to date, asking the kernel at most five times a second. */
 void relationship_refresh(struct relationship *r);
 
-/* A job for a pass: the first (type JOB_INITIAL, with all that may follow) or a delta. Begun. */
+/*
+ * A job for a pass: the first (type JOB_INITIAL, with all that may follow), one that compares
+ * (JOB_RESYNC) or a delta. In the queue.
+ */
 struct job *relationship_start_pass(struct relationship *r, enum job_type type);
+
+/* Which of these the next pass is. */
+enum job_type relationship_next_pass(const struct relationship *r);
 
 /* Begins r->removal; there is no other job. */
 void relationship_begin_removal(struct relationship *r);
 
-/* Changes the state file: sets @suspended, or @start_wanted; ends with signals on the bus. */
+/* These change the state file, and end with signals on the bus. */
 int relationship_set_suspended(struct relationship *r, bool suspended, struct err *e);
-int relationship_set_start_wanted(struct relationship *r, bool start_wanted, struct err *e);
+/* The initial replication of this type is wanted, at @start_us since 1970 UTC, 0: at once. */
+int relationship_set_start(struct relationship *r, enum state_initial type, uint64_t start_us,
+			   struct err *e);
+/* Another time for what is wanted. */
+int relationship_set_start_time(struct relationship *r, uint64_t start_us, struct err *e);
+/* What was wanted is over, or is no longer wanted. */
+int relationship_clear_start(struct relationship *r, struct err *e);
+/* The next pass is to compare; when not, and such a pass has begun, it goes on all the same. */
+int relationship_set_resync(struct relationship *r, bool wanted, uint64_t start_us, struct err *e);
+/* Takes the settings of @state over. */
+int relationship_modify(struct relationship *r, const struct state *state, struct err *e);
+int relationship_reset_statistics(struct relationship *r, struct err *e);
+
+/* The next pass may begin at once, and its cycle begins with it. */
+void relationship_due_now(struct relationship *r);
+
+/* Cycles that have come and gone since the last pass began, beyond those that are recorded. */
+uint64_t relationship_missed(const struct relationship *r);
 
 /* A pass may be run by the schedule, at r->due_us. */
 bool relationship_scheduled(const struct relationship *r);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,59 @@ static int get_disks(sd_bus *bus, const char *path, const char *interface, const
 	return rc < 0 ? rc : sd_bus_message_close_container(reply);
 }
 
+/* 2 warning or 3 critical (1: a note), and the sentence; the gravest first. */
+static int get_issues(sd_bus *bus, const char *path, const char *interface, const char *property,
+		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct relationship_view *view = userdata;
+	unsigned int i;
+	int rc = sd_bus_message_open_container(reply, 'a', "(qs)");
+
+	for (i = 0; rc >= 0 && i < view->issue_count; i++)
+		rc = sd_bus_message_append(reply, "(qs)", (uint16_t)view->issues[i].health,
+					   view->issues[i].text);
+	return rc < 0 ? rc : sd_bus_message_close_container(reply);
+}
+
+static int get_included_disks(sd_bus *bus, const char *path, const char *interface,
+			      const char *property, sd_bus_message *reply, void *userdata,
+			      sd_bus_error *error)
+{
+	const struct relationship_view *view = userdata;
+	const struct state *state = &view->relationship->state;
+	unsigned int i;
+	int rc = sd_bus_message_open_container(reply, 'a', "s");
+
+	for (i = 0; rc >= 0 && i < state->disk_count; i++)
+		rc = sd_bus_message_append(reply, "s", state->disks[i].device);
+	return rc < 0 ? rc : sd_bus_message_close_container(reply);
+}
+
+/* "18:30" */
+static int get_minute(sd_bus *bus, const char *path, const char *interface, const char *property,
+		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct relationship_view *view = userdata;
+	const struct state_auto *window = &view->relationship->state.auto_resync;
+	unsigned int minute = strstr(property, "Start") ? window->from : window->to;
+	char text[16];
+
+	snprintf(text, sizeof(text), "%02u:%02u", minute / 60, minute % 60);
+	return sd_bus_message_append(reply, "s", text);
+}
+
+static int get_zero(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	return sd_bus_message_append(reply, "q", 0);
+}
+
+static int get_true(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	return sd_bus_message_append(reply, "b", 1);
+}
+
 static const sd_bus_vtable vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	CONSTANT("ComputerSystem", "s", vm),
@@ -52,22 +106,47 @@ static const sd_bus_vtable vtable[] = {
 	CONSTANT("ReplicationMode", "q", mode),
 	/*
 	 * 0 disabled, 1 ready, 2 waiting to complete the initial replication, 3 replicating, 7
-	 * suspended, 8 critical
+	 * suspended, 8 critical, 17 unknown
 	 */
 	CHANGING("ReplicationState", "q", state),
 	/* 1 ok, 2 warning, 3 critical; with the sentence why, which says what to do */
 	CHANGING("ReplicationHealth", "q", health),
 	CHANGING("HealthReason", "s", reason),
+	/* all of them; the first is the reason */
+	SD_BUS_PROPERTY("HealthIssues", "a(qs)", get_issues, 0, 0),
 	/* settings of a primary */
 	CHANGING("ReplicationInterval", "u", interval_s),
 	CHANGING("RecoveryConnectionPoint", "s", host),
 	CHANGING("RecoveryServerPortNumber", "q", port),
 	CHANGING("CompressionEnabled", "b", compress),
+	/* bytes a second, 0: no limit; what holds just now is for the pass under way */
+	CHANGING("MaximumRate", "t", rate),
+	MOVING("CurrentMaximumRate", "t", rate_now),
+	SD_BUS_PROPERTY("IncludedDisks", "as", get_included_disks, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	CHANGING("AutoResynchronizeEnabled", "b", auto_resync),
+	/* times of the local day */
+	SD_BUS_PROPERTY("AutoResynchronizeIntervalStart", "s", get_minute, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("AutoResynchronizeIntervalEnd", "s", get_minute, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("EnableWriteOrderPreservationAcrossDisks", "b", get_true, 0,
+			SD_BUS_VTABLE_PROPERTY_CONST),
+	/* no hourly points, no application-consistent ones */
+	SD_BUS_PROPERTY("RecoveryHistory", "q", get_zero, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("ApplicationConsistentSnapshotInterval", "q", get_zero, 0,
+			SD_BUS_VTABLE_PROPERTY_CONST),
+	/* when the initial replication begins, microseconds since 1970 UTC; 0: no time is set */
+	CHANGING("ScheduledStartTime", "t", start_time_us),
 	/*
 	 * cut of the newest point, microseconds since 1970 UTC, 0: none; its pass; the newest
 	 * durable pass
 	 */
 	CHANGING("LastReplicationTime", "t", last_point_time_us),
+	/* of it: 0 none, 1 regular */
+	CHANGING("LastReplicationType", "q", last_type),
+	SD_BUS_PROPERTY("FailedOverReplicationType", "q", get_zero, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	/* when the replica last said that a pass is durable */
+	CHANGING("LastApplyTime", "t", last_sent_time_us),
 	CHANGING("LastPoint", "t", last_point),
 	CHANGING("LastPass", "t", last_pass),
 	CHANGING("InitialReplicationComplete", "b", initial_complete),
@@ -152,7 +231,12 @@ void relationship_object_added(struct relationship *r)
 void relationship_object_changed(struct relationship *r)
 {
 	sd_bus_emit_properties_changed(r->service->bus, r->path, INTERFACE, "ReplicationState",
-				       "ReplicationHealth", "HealthReason", "LastReplicationTime",
+				       "ReplicationHealth", "HealthReason", "ReplicationInterval",
+				       "RecoveryConnectionPoint", "RecoveryServerPortNumber",
+				       "CompressionEnabled", "MaximumRate", "AutoResynchronizeEnabled",
+				       "AutoResynchronizeIntervalStart", "AutoResynchronizeIntervalEnd",
+				       "ScheduledStartTime", "LastReplicationType", "LastApplyTime",
+				       "LastReplicationTime",
 				       "LastPoint", "LastPass", "InitialReplicationComplete", "Job",
 				       "ReplicationSuccessCount", "ReplicationFailureCount",
 				       "ReplicationSize", "WireSize", "LastPassSize", "LastPassWireSize",

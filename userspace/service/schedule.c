@@ -3,9 +3,12 @@
 
 #include "job.h"
 #include "job_object.h"
+#include "pace.h"
+#include "queue.h"
 #include "relationship.h"
 #include "replicas.h"
 #include "schedule.h"
+#include "statistics.h"
 
 #define TICK_US			1000000		/* at rest */
 #define PROGRESS_TICK_US	250000		/* while a job runs */
@@ -21,7 +24,7 @@ static uint64_t start_due(struct service *service, uint64_t next)
 		if (!relationship_scheduled(r))
 			continue;
 		if (r->due_us <= service_now_us() &&
-		    !relationship_start_pass(r, r->state.start_wanted ? JOB_INITIAL : JOB_DELTA))
+		    !relationship_start_pass(r, relationship_next_pass(r)))
 			r->due_us = service_now_us() + RETRY_US;
 		if (relationship_scheduled(r) && r->due_us < next)
 			next = r->due_us;
@@ -47,6 +50,9 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	signal_progress(service);
 	job_expire(service);
 	replicas_look(service);
+	statistics_roll(service);
+	queue_run(service);
+	pace_apply(service);
 	next = start_due(service, service_now_us() + TICK_US);
 	if (job_any_running(service) && next > service_now_us() + PROGRESS_TICK_US)
 		next = service_now_us() + PROGRESS_TICK_US;
@@ -63,6 +69,8 @@ int schedule_start(struct service *service)
 
 void schedule_wake(struct service *service)
 {
+	if (!service->tick)	/* relationships are being loaded: it will run */
+		return;
 	sd_event_source_set_time(service->tick, service_now_us());
 	sd_event_source_set_enabled(service->tick, SD_EVENT_ONESHOT);
 }

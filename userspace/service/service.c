@@ -20,6 +20,8 @@ enum service_code service_code_of(int error)
 		return SERVICE_ACCESS_DENIED;
 	case EOPNOTSUPP:
 		return SERVICE_NOT_SUPPORTED;
+	case EUCLEAN:
+		return SERVICE_STATUS_UNKNOWN;
 	case ETIMEDOUT:
 		return SERVICE_TIMEOUT;
 	case EINVAL:
@@ -30,6 +32,8 @@ enum service_code service_code_of(int error)
 		return SERVICE_IN_USE;
 	case ESTALE:
 		return SERVICE_INVALID_STATE;
+	case EPROTOTYPE:
+		return SERVICE_INCORRECT_TYPE;
 	case ECONNREFUSED:
 	case ECONNRESET:
 	case EHOSTUNREACH:
@@ -37,10 +41,13 @@ enum service_code service_code_of(int error)
 	case ENETUNREACH:
 	case ENETDOWN:
 	case EPIPE:
+	case ENOTCONN:
+	case ECONNABORTED:
 		return SERVICE_NOT_AVAILABLE;
 	case ENOMEM:
 		return SERVICE_OUT_OF_MEMORY;
 	case ENOENT:
+	case ENOTDIR:
 		return SERVICE_NOT_FOUND;
 	default:
 		return SERVICE_FAILED;

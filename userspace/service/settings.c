@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "../store/store.h"
+#include "../common/datetime.h"
+#include "../primary/rate.h"
 #include "../wire/wire.h"
-#include "relationship.h"
 #include "settings.h"
 
-#define DEFAULT_INTERVAL_S 300
-
-/* --- the dictionary ------------------------------------------------------------ */
+#define DEFAULT_INTERVAL_S	300
+#define MAX_HISTORY		24	/* Hyper-V's bounds of what we do not do */
+#define MAX_SNAPSHOT_HOURS	12
 
 static int copy(char *out, size_t room, const char *text, const char *key, struct err *e)
 {
@@ -21,6 +18,8 @@ static int copy(char *out, size_t room, const char *text, const char *key, struc
 	strcpy(out, text);
 	return 0;
 }
+
+/* --- one value each: 0, or a negative errno with a sentence ------------------------- */
 
 static int read_disks(sd_bus_message *m, struct state *state, struct err *e)
 {
@@ -53,8 +52,8 @@ static int read_port(sd_bus_message *m, struct state *state, struct err *e)
 	uint16_t port;
 	int rc = sd_bus_message_read(m, "q", &port);
 
-	if (rc >= 0 && port)	/* 0: the default */
-		state->port = port;
+	if (rc >= 0)
+		state->port = port ? port : WIRE_PORT;
 	return rc;
 }
 
@@ -76,6 +75,103 @@ static int read_compression(sd_bus_message *m, struct state *state, struct err *
 	return rc;
 }
 
+static int read_rate(sd_bus_message *m, struct state *state, struct err *e)
+{
+	int rc = sd_bus_message_read(m, "t", &state->rate);
+
+	if (rc >= 0 && state->rate &&
+	    (state->rate < RATE_MIN_BYTES || state->rate > RATE_MAX_BYTES))
+		return err_set(e, -EINVAL, "MaximumRate must be %d bytes a second or more, or 0 for none",
+			       RATE_MIN_BYTES);
+	return rc;
+}
+
+static int read_auto(sd_bus_message *m, struct state *state, struct err *e)
+{
+	int enabled, rc = sd_bus_message_read(m, "b", &enabled);
+
+	if (rc >= 0)
+		state->auto_resync.enabled = enabled;
+	return rc;
+}
+
+static int read_minute(sd_bus_message *m, unsigned int *minute, const char *key, struct err *e)
+{
+	const char *text;
+	int rc = sd_bus_message_read(m, "s", &text);
+
+	if (rc >= 0 && datetime_parse_minute(text, minute))
+		return err_set(e, -EINVAL, "%s must be a time of the day, HH:MM, not '%.40s'", key, text);
+	return rc;
+}
+
+static int read_auto_from(sd_bus_message *m, struct state *state, struct err *e)
+{
+	return read_minute(m, &state->auto_resync.from, "AutoResynchronizeIntervalStart", e);
+}
+
+static int read_auto_to(sd_bus_message *m, struct state *state, struct err *e)
+{
+	return read_minute(m, &state->auto_resync.to, "AutoResynchronizeIntervalEnd", e);
+}
+
+/* All disks of a VM are always cut together. */
+static int read_write_order(sd_bus_message *m, struct state *state, struct err *e)
+{
+	int enabled, rc = sd_bus_message_read(m, "b", &enabled);
+
+	if (rc >= 0 && !enabled)
+		return err_set(e, -EOPNOTSUPP, "EnableWriteOrderPreservationAcrossDisks is always true");
+	return rc;
+}
+
+/* 0 is Hyper-V's "the newest only"; the replica keeps more than that. */
+static int read_history(sd_bus_message *m, struct state *state, struct err *e)
+{
+	uint16_t points;
+	int rc = sd_bus_message_read(m, "q", &points);
+
+	if (rc >= 0 && points > MAX_HISTORY)
+		return err_set(e, -EINVAL, "RecoveryHistory must be 0 to %d", MAX_HISTORY);
+	if (rc >= 0 && points)
+		return err_set(e, -EOPNOTSUPP,
+			       "RecoveryHistory must be 0: the replica keeps its newest passes, not hourly points");
+	return rc;
+}
+
+static int read_snapshots(sd_bus_message *m, struct state *state, struct err *e)
+{
+	uint16_t hours;
+	int rc = sd_bus_message_read(m, "q", &hours);
+
+	if (rc >= 0 && hours > MAX_SNAPSHOT_HOURS)
+		return err_set(e, -EINVAL, "ApplicationConsistentSnapshotInterval must be 0 to %d hours",
+			       MAX_SNAPSHOT_HOURS);
+	if (rc >= 0 && hours)
+		return err_set(e, -EOPNOTSUPP,
+			       "ApplicationConsistentSnapshotInterval must be 0: all points are crash-consistent");
+	return rc;
+}
+
+static int read_authentication(sd_bus_message *m, struct state *state, struct err *e)
+{
+	uint16_t type;
+	int rc = sd_bus_message_read(m, "q", &type);
+
+	if (rc >= 0 && type > 2)
+		return err_set(e, -EINVAL, "AuthenticationType must be 0, 1 or 2, not %u", type);
+	return rc;
+}
+
+static int ignore(sd_bus_message *m, struct state *state, struct err *e)
+{
+	return sd_bus_message_skip(m, NULL);
+}
+
+/*
+ * What Hyper-V says of hosts, proxies, certificates and its guests' services is for itself;
+ * other replication providers ignore it, and so do we.
+ */
 static const struct setting {
 	const char *key;
 	const char *type;
@@ -86,30 +182,63 @@ static const struct setting {
 	{ "RecoveryServerPortNumber", "q", read_port },
 	{ "ReplicationInterval", "u", read_interval },
 	{ "CompressionEnabled", "b", read_compression },
+	{ "MaximumRate", "t", read_rate },
+	{ "AutoResynchronizeEnabled", "b", read_auto },
+	{ "AutoResynchronizeIntervalStart", "s", read_auto_from },
+	{ "AutoResynchronizeIntervalEnd", "s", read_auto_to },
+	{ "EnableWriteOrderPreservationAcrossDisks", "b", read_write_order },
+	{ "RecoveryHistory", "q", read_history },
+	{ "ApplicationConsistentSnapshotInterval", "q", read_snapshots },
+	{ "AuthenticationType", "q", read_authentication },
+	{ "CertificateThumbPrint", "s", ignore },
+	{ "RootCertificateThumbPrint", "s", ignore },
+	{ "BypassProxyServer", "b", ignore },
+	{ "RecoveryHostSystem", "s", ignore },
+	{ "PrimaryConnectionPoint", "s", ignore },
+	{ "PrimaryHostSystem", "s", ignore },
+	{ "ReplicateHostKvpItems", "b", ignore },
+	{ "ReplicationProvider", "s", ignore },
+	{ "AdditionalSettings", "s", ignore },
 };
 
-/* @seen: a bit for each setting that came already. */
-static int read_one(sd_bus_message *m, struct state *state, unsigned int *seen, struct err *e)
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+/* --- the dictionary ------------------------------------------------------------------ */
+
+static const struct setting *find(const char *key)
 {
-	const struct setting *setting = settings;
+	unsigned int i;
+
+	for (i = 0; i < SETTINGS; i++) {
+		if (!strcmp(settings[i].key, key))
+			return &settings[i];
+	}
+	return NULL;
+}
+
+/* @seen: a bit for each setting that came already. */
+static int read_one(sd_bus_message *m, bool fresh, struct state *state, unsigned int *seen,
+		    struct err *e)
+{
+	const struct setting *setting;
 	const char *key, *type;
 	int rc = sd_bus_message_read(m, "s", &key);
 
 	if (rc < 0)
 		return rc;
-	while (setting < settings + sizeof(settings) / sizeof(settings[0]) &&
-	       strcmp(setting->key, key))
-		setting++;
-	if (setting == settings + sizeof(settings) / sizeof(settings[0]))
+	setting = find(key);
+	if (!setting)
 		return err_set(e, -EINVAL, "there is no setting '%.100s'", key);
 	if (*seen & 1u << (setting - settings))
 		return err_set(e, -EINVAL, "the setting %s is given twice", key);
 	*seen |= 1u << (setting - settings);
+	if (!fresh && setting->read == read_disks)
+		return err_set(e, -EOPNOTSUPP, "the disks of a relationship cannot be changed: remove it and make it anew");
 	rc = sd_bus_message_peek_type(m, NULL, &type);
 	if (rc < 0)
 		return rc;
 	if (strcmp(type, setting->type))
-		return err_set(e, -EINVAL, "the setting %s must be of type '%s', not '%.20s'", key,
+		return err_set(e, -EPROTOTYPE, "the setting %s must be of type '%s', not '%.20s'", key,
 			       setting->type, type);
 	rc = sd_bus_message_enter_container(m, 'v', setting->type);
 	if (rc >= 0)
@@ -117,17 +246,23 @@ static int read_one(sd_bus_message *m, struct state *state, unsigned int *seen, 
 	return rc < 0 ? rc : sd_bus_message_exit_container(m);
 }
 
-int settings_read(sd_bus_message *m, struct state *state, struct err *e)
+void settings_defaults(struct state *state)
+{
+	state->port = WIRE_PORT;
+	state->interval_s = DEFAULT_INTERVAL_S;
+	state->compress = true;
+	state->auto_resync.from = STATE_AUTO_FROM;
+	state->auto_resync.to = STATE_AUTO_TO;
+}
+
+int settings_read(sd_bus_message *m, bool fresh, struct state *state, struct err *e)
 {
 	unsigned int seen = 0;
 	int rc;
 
-	state->port = WIRE_PORT;
-	state->interval_s = DEFAULT_INTERVAL_S;
-	state->compress = true;
 	rc = sd_bus_message_enter_container(m, 'a', "{sv}");
 	while (rc >= 0 && (rc = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-		rc = read_one(m, state, &seen, e);
+		rc = read_one(m, fresh, state, &seen, e);
 		if (rc >= 0)
 			rc = sd_bus_message_exit_container(m);
 	}
@@ -139,91 +274,5 @@ int settings_read(sd_bus_message *m, struct state *state, struct err *e)
 		return err_set(e, -EINVAL, "IncludedDisks is missing: name at least one disk");
 	if (!state->host[0])
 		return err_set(e, -EINVAL, "RecoveryConnectionPoint is missing: name the replica host");
-	return 0;
-}
-
-/* --- disks -------------------------------------------------------------------------- */
-
-static int find_device(const char *path, dev_t *device, struct err *e)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return err_sys(e, -errno, "cannot find the disk %s", path);
-	if (!S_ISBLK(st.st_mode))
-		return err_set(e, -ENOTBLK, "%s is not a block device: give the path of a disk", path);
-	*device = st.st_rdev;
-	return 0;
-}
-
-/* Which VM has this device? Null: none. */
-static const char *owner(struct service *service, dev_t device)
-{
-	struct relationship *r;
-	struct stat st;
-	unsigned int i;
-
-	for (r = service->relationships; r; r = r->next) {
-		for (i = 0; r->mode == RELATIONSHIP_PRIMARY && i < r->state.disk_count; i++) {
-			if (!stat(r->state.disks[i].device, &st) && st.st_rdev == device)
-				return r->state.vm;
-		}
-	}
-	return NULL;
-}
-
-static bool name_taken(const struct state *state, unsigned int count, const char *name)
-{
-	unsigned int i;
-
-	for (i = 0; i < count; i++) {
-		if (!strcmp(state->disks[i].name, name))
-			return true;
-	}
-	return false;
-}
-
-/* The base name of the device, made a file name, made unique: "vda", "vg-lv", "vda-2". */
-static void choose_name(struct state *state, unsigned int i)
-{
-	const char *base = strrchr(state->disks[i].device, '/') + 1;
-	char *name = state->disks[i].name, clean[48];
-	unsigned int number;
-	char *c;
-
-	snprintf(clean, sizeof(clean), "%s", base[0] ? base : "disk");
-	for (c = clean; *c; c++) {
-		if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
-			*c = '_';
-	}
-	if (!isalnum((unsigned char)clean[0]))
-		clean[0] = '_';
-	strcpy(name, clean);
-	for (number = 2; name_taken(state, i, name) || !store_name_valid(name); number++)
-		snprintf(name, sizeof(state->disks[i].name), "%s-%u", clean, number);
-}
-
-int settings_check_disks(struct service *service, struct state *state, struct err *e)
-{
-	dev_t devices[STATE_MAX_DISKS];
-	const char *vm;
-	unsigned int i, j;
-	int rc;
-
-	for (i = 0; i < state->disk_count; i++) {
-		rc = find_device(state->disks[i].device, &devices[i], e);
-		if (rc)
-			return rc;
-		for (j = 0; j < i; j++) {
-			if (devices[j] == devices[i])
-				return err_set(e, -EINVAL, "%.160s and %.160s are the same disk",
-					       state->disks[j].device, state->disks[i].device);
-		}
-		vm = owner(service, devices[i]);
-		if (vm)
-			return err_set(e, -EBUSY, "%.200s is replicated already, as a disk of %s",
-				       state->disks[i].device, vm);
-		choose_name(state, i);
-	}
 	return 0;
 }

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ReplicationSettingData: the a{sv} that describes a new relationship. */
+/*
+ * ReplicationSettingData: the a{sv} that describes a relationship. settings.c lists the keys, which
+ * are those of Hyper-V's, and what each may be.
+ */
 #ifndef VMR_SERVICE_SETTINGS_H
 #define VMR_SERVICE_SETTINGS_H
 
 #include "../primary/state.h"
 #include "service.h"
 
-/* Reads the dictionary at the message's position into @state; -EINVAL with a sentence. */
-int settings_read(sd_bus_message *m, struct state *state, struct err *e);
+void settings_defaults(struct state *state);
 
 /*
- * Are these disks ones that can be replicated: block devices that are there, not given
- * twice, not of another relationship? Chooses their names on the replica.
+ * Reads the dictionary at the message's position over what @state holds. -EINVAL, -EPROTOTYPE (a
+ * value of another type) or -EOPNOTSUPP with a sentence. @fresh: the relationship is to be made,
+ * so it must be complete; else it exists, and its disks stay.
  */
-int settings_check_disks(struct service *service, struct state *state, struct err *e);
+int settings_read(sd_bus_message *m, bool fresh, struct state *state, struct err *e);
 
 #endif

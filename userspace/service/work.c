@@ -93,6 +93,7 @@ int work_replicate(struct job *job, struct err *e)
 		.file = work->file,
 		.peer = work->peer,
 		.allow_full = work->allow_full,
+		.allow_compare = work->allow_compare,
 		.cancel_fd = job->cancel_fd,
 		.progress = &job->progress.pass,
 		.phase = &job->phase,
@@ -184,4 +185,13 @@ int work_remove(struct job *job, struct err *e)
 	int rc = work->file ? remove_primary(job, work->file, e) : 0;
 
 	return rc || !work->replica ? rc : delete_points(job, work->replica, e);
+}
+
+/* --- test of a connection ------------------------------------------------------- */
+
+int work_test(struct job *job, struct err *e)
+{
+	const struct work_test *test = job->arg;
+
+	return peer_probe(test->host, test->port, job->cancel_fd, e);
 }

@@ -24,7 +24,7 @@ void work_create_free(void *create);
 struct work_replicate {
 	struct state_file *file;
 	struct peer *peer;
-	bool allow_full;
+	bool allow_full, allow_compare;	/* as of struct pass_spec */
 	/* of a failure: all passes are durable, but none was whole */
 	bool no_point;
 };
@@ -40,5 +40,14 @@ struct work_remove {
 
 /* 0 with a sentence: done, but the replica could not be told. */
 int work_remove(struct job *job, struct err *e);
+
+/* Argument of work_test(). */
+struct work_test {
+	char host[256];
+	uint16_t port;
+};
+
+/* Is there a replica, and does it speak our language? */
+int work_test(struct job *job, struct err *e);
 
 #endif
