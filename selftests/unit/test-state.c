@@ -30,6 +30,7 @@ static struct state sample(void)
 		.medium_pass = 3,
 		.generation = 9,
 		.prepared = true,
+		.medium_awaited = true,
 		.last_pass = 12,
 		.last_point = 11,
 		.last_point_time_us = 1790000000123456,
@@ -69,6 +70,7 @@ static void check_same(const struct state *a, const struct state *b)
 	CHECK_EQ(a->resync_wanted, b->resync_wanted);
 	CHECK_EQ(a->comparing, b->comparing);
 	CHECK_EQ(a->medium_pass, b->medium_pass);
+	CHECK_EQ(a->medium_awaited, b->medium_awaited);
 	CHECK_EQ(a->statistics.last_milliseconds, b->statistics.last_milliseconds);
 	free(x);
 	free(y);

@@ -64,6 +64,7 @@ struct pass {
 	struct track track;
 	struct plan plan;
 	struct cbt_pass_info info;	/* of the kernel */
+	bool medium_lost;		/* see plan_facts */
 	bool begun;			/* the kernel's pass is to be ended by us */
 	bool whole;
 	struct timespec started;	/* CLOCK_MONOTONIC */
@@ -150,6 +151,26 @@ static bool same_sizes(const struct pass *p)
 	return true;
 }
 
+/*
+ * Of an export: what the replica is to know of it, or what it has done with it. A replica that is
+ * complete without having waited for it has something else.
+ */
+static int settle_medium(struct pass *p, struct err *e)
+{
+	struct peer *peer = p->spec->peer;
+	int rc = 0;
+
+	if (peer->opened.state == WIRE_STATE_COMPLETE) {
+		p->medium_lost = !p->state.medium_awaited;
+		return p->medium_lost ? 0 : record_imported(p->spec->file, e);
+	}
+	if (peer->opened.last_pass < p->state.medium_pass)
+		rc = peer_await(peer, p->state.medium_pass, p->spec->cancel_fd, e);
+	if (!rc && !p->state.medium_awaited)
+		rc = record_awaited(p->spec->file, e);
+	return rc;
+}
+
 static int connect_replica(struct pass *p, struct err *e)
 {
 	const struct pass_spec *spec = p->spec;
@@ -157,6 +178,9 @@ static int connect_replica(struct pass *p, struct err *e)
 
 	if (peer_ready(spec->peer) && same_sizes(p))
 		return 0;
+	if (spec->export)
+		return err_set(e, -EINVAL, "a disk of %s has another size than when it was enabled",
+			       p->state.vm);
 	rc = peer_connect(spec->peer, &p->state, spec->cancel_fd, e);
 	if (rc)
 		return rc;
@@ -166,7 +190,8 @@ static int connect_replica(struct pass *p, struct err *e)
 		if (rc)
 			return rc;
 	}
-	return peer_open(spec->peer, &p->state, &p->track, spec->cancel_fd, e);
+	rc = peer_open(spec->peer, &p->state, &p->track, spec->cancel_fd, e);
+	return rc || !p->state.medium_pass ? rc : settle_medium(p, e);
 }
 
 static int decide(struct pass *p, struct err *e)
@@ -177,6 +202,7 @@ static int decide(struct pass *p, struct err *e)
 		.allow_compare = p->spec->allow_compare,
 		.resync_wanted = p->state.resync_wanted,
 		.comparing = p->state.comparing,
+		.medium_lost = p->medium_lost,
 		.last_pass = p->state.last_pass,
 		.generation = p->state.generation,
 		.disk_count = p->state.disk_count,
@@ -446,6 +472,9 @@ static struct record_pass describe(struct pass *p)
 	struct record_pass record = {
 		.pass = p->plan.pass,
 		.point = p->whole && p->plan.kind == WIRE_PASS_DELTA,
+		.exported = p->spec->export,
+		.full = p->plan.full && p->plan.kind == WIRE_PASS_DELTA &&
+			p->spec->peer->opened.state == WIRE_STATE_COMPLETE,
 		.cut_time_us = p->info.cut_time_ns / 1000,
 		.bytes = extent_bytes(p->sends),
 		.wire_bytes = wire_bytes - p->recorded_wire_bytes,
@@ -464,7 +493,8 @@ static int finish(struct pass *p, struct err *e)
 
 	if (rc)
 		return rc;
-	p->spec->peer->opened.state = WIRE_STATE_COMPLETE;
+	if (p->spec->peer->opened.state != WIRE_STATE_AWAITING)
+		p->spec->peer->opened.state = WIRE_STATE_COMPLETE;
 	p->spec->peer->opened.last_pass = p->plan.pass;
 	rc = cbt_pass_commit(p->cbt, p->track.group, p->info.id);
 	if (rc)		/* the marks are back in the live map: sent once more */

@@ -34,6 +34,7 @@ struct pass_spec {
 	bool allow_full;		/* all may be sent again, if it must be */
 	/* all may be compared, if it must be, and what differs sent; @allow_full goes before */
 	bool allow_compare;
+	bool export;			/* @peer is a medium (export.h), not the replica */
 	/* eventfd: readable ends it with -ECANCELED and nothing lost */
 	int cancel_fd;
 	struct ship_progress *progress;

@@ -137,6 +137,23 @@ int peer_open(struct peer *peer, const struct state *state, const struct track *
 	return rc;
 }
 
+int peer_await(struct peer *peer, uint64_t pass, int cancel_fd, struct err *e)
+{
+	struct wire_header header = { .type = WIRE_AWAIT, .sequence = pass };
+	int rc = session_send(peer->sock, &header, NULL, e);
+
+	if (!rc)
+		rc = session_receive(peer->sock, &header, NULL, 0, cancel_fd, SESSION_TIMEOUT_S, e);
+	if (!rc && (header.type != WIRE_AWAITING || header.sequence != pass))
+		rc = err_set(e, -EPROTO, "the replica answered %s where AWAITING was due",
+			     wire_type_name(header.type));
+	if (!rc) {
+		peer->opened.state = WIRE_STATE_AWAITING;
+		peer->opened.last_pass = pass;
+	}
+	return rc;
+}
+
 int peer_release(const struct state *state, int cancel_fd, struct err *e)
 {
 	struct wire_header header = { .type = WIRE_RELEASE };

@@ -51,6 +51,12 @@ int peer_connect(struct peer *peer, const struct state *state, int cancel_fd, st
 int peer_open(struct peer *peer, const struct state *state, const struct track *track,
 	      int cancel_fd, struct err *e);
 
+/*
+ * Tells the replica of an open session that the initial pass @pass comes on a medium; it takes
+ * deltas ahead of it from then on. -EINVAL: it has an initial pass, or awaits a newer one.
+ */
+int peer_await(struct peer *peer, uint64_t pass, int cancel_fd, struct err *e);
+
 /* Tells the replica that the relationship is removed; it keeps its points. */
 int peer_release(const struct state *state, int cancel_fd, struct err *e);
 

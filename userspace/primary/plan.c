@@ -9,14 +9,21 @@
  */
 #include "plan.h"
 
+/* The replica can take a delta. */
+static bool has_base(const struct session_opened *replica)
+{
+	return replica->state == WIRE_STATE_COMPLETE || replica->state == WIRE_STATE_AWAITING;
+}
+
 static bool replica_lost(const struct plan_facts *facts)
 {
 	const struct session_opened *replica = &facts->replica;
 	unsigned int i;
 
-	if (replica->last_pass < facts->last_pass || replica->generation < facts->generation)
+	if (replica->last_pass < facts->last_pass || replica->generation < facts->generation ||
+	    facts->medium_lost)
 		return true;
-	if (replica->state == WIRE_STATE_COMPLETE)
+	if (has_base(replica))
 		return false;
 	if (facts->initial_complete)
 		return true;
@@ -34,12 +41,15 @@ enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 {
 	const struct session_opened *replica = &facts->replica;
 	bool lost = replica_lost(facts), needed = facts->untrusted || lost;
-	bool asked = facts->allow_full || facts->resync_wanted || facts->comparing;
+	/* With a medium that is under way nothing can be compared. */
+	bool can_compare = replica->state != WIRE_STATE_AWAITING;
+	bool wanted = can_compare && (facts->resync_wanted || facts->comparing);
+	bool asked = facts->allow_full || wanted;
 	unsigned int i;
 
-	plan->full = needed || facts->resync_wanted;
-	plan->compare = facts->resync_wanted || facts->comparing || (needed && !asked);
-	plan->kind = replica->state == WIRE_STATE_COMPLETE ? WIRE_PASS_DELTA : WIRE_PASS_INITIAL;
+	plan->full = needed || (can_compare && facts->resync_wanted);
+	plan->compare = wanted || (needed && !asked && can_compare);
+	plan->kind = has_base(replica) ? WIRE_PASS_DELTA : WIRE_PASS_INITIAL;
 	plan->pass =
 		(replica->last_pass > facts->last_pass ? replica->last_pass : facts->last_pass) + 1;
 	/*
@@ -50,7 +60,7 @@ enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 		plan->stays_bytes[i] = plan->full || replica->state == WIRE_STATE_NEW ?
 					       0 :
 					       replica->initial_durable[i];
-	if (!plan->full || asked || facts->allow_compare)
+	if (!plan->full || asked || (facts->allow_compare && can_compare))
 		return PLAN_GO;
 	return lost ? PLAN_REPLICA_LOST : PLAN_TRACKING_INTERRUPTED;
 }

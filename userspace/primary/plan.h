@@ -14,6 +14,7 @@ struct plan_facts {
 	bool allow_full;		/* the user asked for StartReplication */
 	bool allow_compare;		/* AutoResynchronize is on, and it is its time */
 	bool resync_wanted;		/* the user asked for Resynchronize */
+	bool medium_lost;		/* what was exported is not what the replica has */
 	bool comparing;			/* a pass that compares has begun and is not durable */
 	uint64_t last_pass;		/* newest pass that was acknowledged, 0: none */
 	uint64_t generation;		/* the largest that the replica has said, 0: none */

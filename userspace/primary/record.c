@@ -55,6 +55,24 @@ int record_full(struct state_file *file, uint64_t generation, struct err *e)
 	return state_file_end(file, e);
 }
 
+int record_awaited(struct state_file *file, struct err *e)
+{
+	state_file_begin(file)->medium_awaited = true;
+	return state_file_end(file, e);
+}
+
+static void forget_medium(struct state *state)
+{
+	state->medium_pass = 0;
+	state->medium_awaited = false;
+}
+
+int record_imported(struct state_file *file, struct err *e)
+{
+	forget_medium(state_file_begin(file));
+	return state_file_end(file, e);
+}
+
 int record_checkpoint(struct state_file *file, unsigned int disk, uint64_t offset, struct err *e)
 {
 	state_file_begin(file)->disks[disk].checkpoint_bytes = offset;
@@ -114,6 +132,10 @@ int record_durable(struct state_file *file, const struct record_pass *pass, stru
 	state->initial_complete = true;
 	state->comparing = false;
 	clear_checkpoints(state);
+	if (pass->exported || pass->full)
+		forget_medium(state);
+	if (pass->exported)
+		state->medium_pass = pass->pass;
 	if (pass->point) {
 		state->last_point = pass->pass;
 		state->last_point_time_us = pass->cut_time_us;

@@ -35,12 +35,20 @@ int record_comparing(struct state_file *file, bool initial, struct err *e);
  */
 int record_full(struct state_file *file, uint64_t generation, struct err *e);
 
+/* The replica has been told that the initial pass comes on a medium. */
+int record_awaited(struct state_file *file, struct err *e);
+
+/* The medium of the initial pass has been imported on the replica. */
+int record_imported(struct state_file *file, struct err *e);
+
 /* All of @disk before @offset is durable on the replica. */
 int record_checkpoint(struct state_file *file, unsigned int disk, uint64_t offset, struct err *e);
 
 struct record_pass {
 	uint64_t pass;			/* id */
 	bool point;
+	bool exported;			/* it is on a medium, of which the replica is to be told */
+	bool full;			/* all of the disks: no medium of before is of use */
 	uint64_t cut_time_us;
 	uint64_t bytes, wire_bytes, milliseconds;
 };

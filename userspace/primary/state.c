@@ -110,6 +110,7 @@ char *state_encode(const struct state *state)
 	put(o, "resync_wanted", json_object_new_boolean(state->resync_wanted));
 	put(o, "comparing", json_object_new_boolean(state->comparing));
 	put(o, "medium_pass", json_object_new_uint64(state->medium_pass));
+	put(o, "medium_awaited", json_object_new_boolean(state->medium_awaited));
 	put(o, "generation", json_object_new_uint64(state->generation));
 	put(o, "prepared", json_object_new_boolean(state->prepared));
 	put(o, "last_pass", json_object_new_uint64(state->last_pass));
@@ -295,6 +296,7 @@ static void decode_state(struct decoder *d, struct state *state)
 	state->resync_wanted = get_flag(d, "resync_wanted");
 	state->comparing = get_flag(d, "comparing");
 	state->medium_pass = get_number(d, "medium_pass", 0, INT64_MAX);
+	state->medium_awaited = get_flag(d, "medium_awaited");
 	state->generation = get_number(d, "generation", 0, INT64_MAX);
 	state->prepared = get_flag(d, "prepared");
 	state->last_pass = get_number(d, "last_pass", 0, INT64_MAX);

@@ -92,6 +92,7 @@ struct state {
 	bool comparing;
 	/* newest pass that was exported and not seen imported on the replica; 0: none */
 	uint64_t medium_pass;
+	bool medium_awaited;		/* and the replica has been told of it */
 	/* largest generation that the replica has said; plan.h; 0: none */
 	uint64_t generation;
 	/*

@@ -130,6 +130,8 @@ int compare_serve(int sock, struct store *store, const struct wire_header *heade
 	struct comparison *c = calloc(1, sizeof(*c));
 	int r = c ? check_range(store, header, e) : err_set(e, -ENOMEM, "the replica is out of memory");
 
+	if (!r && store_initial(store) == STORE_INITIAL_AWAITED)
+		r = err_set(e, -EINVAL, "the replica has nothing to compare with until the medium is imported there");
 	if (!r)
 		r = store_adopt_seeds(store, e);
 	if (!r)

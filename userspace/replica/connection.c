@@ -254,6 +254,7 @@ static int send_opened(struct connection *c, const struct store *store, struct e
 		[STORE_INITIAL_NONE] = WIRE_STATE_NEW,
 		[STORE_INITIAL_RECEIVING] = WIRE_STATE_RECEIVING,
 		[STORE_INITIAL_COMPLETE] = WIRE_STATE_COMPLETE,
+		[STORE_INITIAL_AWAITED] = WIRE_STATE_AWAITING,
 	};
 	struct session_opened opened = {
 		.state = states[store_initial(store)],
@@ -306,6 +307,15 @@ static int release(struct connection *c, struct store *store, struct err *e)
 	return r ? r : session_send(c->sock, &released, NULL, e);
 }
 
+static int await_medium(struct connection *c, struct store *store,
+			const struct wire_header *header, struct err *e)
+{
+	const struct wire_header awaiting = { .type = WIRE_AWAITING, .sequence = header->sequence };
+	int r = store_await(store, header->sequence, e);
+
+	return r ? r : session_send(c->sock, &awaiting, NULL, e);
+}
+
 static void maintain(struct connection *c, struct store *store, int busy_fd)
 {
 	struct err e;
@@ -337,6 +347,11 @@ static int serve_passes(struct connection *c, struct store *store, struct err *e
 			break;
 		case WIRE_COMPARE:
 			r = compare_serve(c->sock, store, &header, &payload.compare, c->stop_fd, e);
+			if (r)
+				return r;
+			break;
+		case WIRE_AWAIT:
+			r = await_medium(c, store, &header, e);
 			if (r)
 				return r;
 			break;

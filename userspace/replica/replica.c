@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <poll.h>
@@ -13,9 +14,11 @@
 
 #include "../common/log.h"
 #include "connection.h"
+#include "import.h"
 
 #define MAX_LISTENERS	4
 #define BACKLOG		64
+#define IMPORT_TRIES	10	/* to get the store from a primary that connects all the time */
 /* After a failure to accept (no file descriptors left, as a rule). */
 #define ACCEPT_PAUSE_MS	1000
 
@@ -238,6 +241,7 @@ static bool fill_status(struct replica *replica, const char *vm, struct replica_
 	}
 	*status = (struct replica_status){
 		.released = points.released,
+		.awaits_import = points.awaited,
 		.last_pass = points.last_pass,
 		.points = points.count,
 		.last_point_time_us = points.count ? points.at[points.count - 1].time_us : 0,
@@ -300,6 +304,88 @@ struct connections *replica_connections(struct replica *replica)
 const char *replica_root(const struct replica *replica)
 {
 	return replica->root;
+}
+
+/* --- import ----------------------------------------------------------------- */
+
+/* The VM's sub-directory: @location, or what is below it. */
+static int open_medium(const char *location, const char *vm, struct err *e)
+{
+	int parent = open(location, O_RDONLY | O_DIRECTORY | O_CLOEXEC), dir;
+
+	if (parent < 0)
+		return err_sys(e, -errno, "cannot open the medium at %s", location);
+	dir = openat(parent, vm, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return parent;
+	close(parent);
+	return dir;
+}
+
+static int check_medium(const struct medium *m, const char *vm, struct err *e)
+{
+	if (strcmp(m->vm, vm))
+		return err_set(e, -EINVAL, "the medium is of the VM %s, not of %s", m->vm, vm);
+	if (!m->complete)
+		return err_set(e, -EAGAIN,
+			       "the medium is half-written: the export of %s on its primary has not ended", vm);
+	return 0;
+}
+
+/* A connection that came between taking the store over and opening it is ended as well. */
+static int take_store(struct replica *replica, const char *vm, struct store **store, struct err *e)
+{
+	int r = -EBUSY;
+
+	for (unsigned int i = 0; r == -EBUSY && i < IMPORT_TRIES; i++) {
+		r = connections_end(&replica->connections, vm, e);
+		if (!r)
+			r = store_open(replica->root, vm, store, e);
+	}
+	return r;
+}
+
+static int import_medium(struct replica *replica, const char *vm, const struct import *import,
+			 struct err *e)
+{
+	struct store *store;
+	int r = check_medium(import->medium, vm, e);
+
+	for (unsigned int i = 0; i < import->medium->disk_count; i++)
+		atomic_fetch_add(&import->progress->total_bytes,
+				 2 * import->medium->disks[i].file_bytes);
+	if (!r)
+		r = import_verify(import, e);
+	if (!r)
+		r = take_store(replica, vm, &store, e);
+	if (r)
+		return r;
+	r = import_apply(import, store, e);
+	store_close(store);
+	return r;
+}
+
+int replica_import(struct replica *replica, const char *vm, const char *location, int cancel_fd,
+		   struct replica_import_progress *progress, struct err *e)
+{
+	struct medium *medium = calloc(1, sizeof(*medium));
+	struct import import = { .medium = medium, .cancel_fd = cancel_fd, .progress = progress };
+	int r = 0;
+
+	if (!medium)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (!store_name_valid(vm))
+		r = err_set(e, -EINVAL, "\"%.64s\" cannot be a VM's name", vm);
+	if (!r)
+		r = import.dir = open_medium(location, vm, e);
+	if (r >= 0) {
+		r = medium_read(import.dir, medium, e);
+		if (!r)
+			r = import_medium(replica, vm, &import, e);
+		close(import.dir);
+	}
+	free(medium);
+	return r;
 }
 
 int replica_delete(struct replica *replica, const char *vm, struct err *e)

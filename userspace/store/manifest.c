@@ -12,6 +12,7 @@
 #include <json-c/json.h>
 
 #include "manifest.h"
+#include "sealed.h"
 
 #define FILE_NAME  "manifest.json"
 #define TEMP_NAME  "manifest.json.tmp"
@@ -21,29 +22,13 @@
 #define MAX_BYTES  (8 << 20)
 #define MAX_PASSES 100000
 
-/* The end of the file; the CRC is of all bytes before it. */
-#define TRAILER	      ",\n  \"crc32\": \"%08" PRIx32 "\"\n}\n"
-#define TRAILER_BYTES 26
-
-static const char *const initial_names[] = { "none", "receiving", "complete" };
+static const char *const initial_names[] = { "none", "receiving", "complete", "awaited" };
 static const char *const failover_names[] = { "none", "recovered", "committed" };
 static const char *const consistency_names[] = { "none", "crash", "application" };
 
 const char *store_consistency_name(enum store_consistency consistency)
 {
 	return consistency_names[consistency];
-}
-
-static uint32_t crc32_of(const char *text, size_t bytes)
-{
-	uint32_t crc = ~0u;
-
-	for (size_t i = 0; i < bytes; i++) {
-		crc ^= (uint8_t)text[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = (crc >> 1) ^ (crc & 1 ? 0xedb88320u : 0);
-	}
-	return ~crc;
 }
 
 static __attribute__((format(printf, 2, 3))) int damaged(struct err *e, const char *fmt, ...)
@@ -174,20 +159,8 @@ static struct json_object *to_json(const struct manifest *m)
 static char *to_text(const struct manifest *m)
 {
 	struct json_object *o = to_json(m);
-	const char *json = o ? json_object_to_json_string_ext(
-				       o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-						  JSON_C_TO_STRING_NOSLASHESCAPE) :
-			       NULL;
-	size_t bytes = json ? strlen(json) : 0;
-	char *text = NULL;
+	char *text = o ? sealed_text(o, MAX_BYTES) : NULL;
 
-	if (bytes > 2 && bytes < MAX_BYTES)
-		text = malloc(bytes + TRAILER_BYTES + 1);
-	if (text) {
-		bytes -= 2; /* the closing "\n}" moves behind the CRC */
-		memcpy(text, json, bytes);
-		snprintf(text + bytes, TRAILER_BYTES + 1, TRAILER, crc32_of(json, bytes));
-	}
 	json_object_put(o);
 	return text;
 }
@@ -297,15 +270,15 @@ static int get_bool(struct json_object *from, const char *key, bool *flag, struc
 	return 0;
 }
 
-/* One of three names; sets *@index. */
-static int get_name(struct json_object *from, const char *key, const char *const names[3],
-		    unsigned int *index, struct err *e)
+/* One of @count names; sets *@index. */
+static int get_name(struct json_object *from, const char *key, const char *const *names,
+		    unsigned int count, unsigned int *index, struct err *e)
 {
 	char text[16];
 
 	if (get_text(from, key, text, sizeof(text), e))
 		return -EUCLEAN;
-	for (*index = 0; *index < 3; (*index)++)
+	for (*index = 0; *index < count; (*index)++)
 		if (!strcmp(text, names[*index]))
 			return 0;
 	return damaged(e, "\"%s\" is none of the known values", key);
@@ -383,7 +356,7 @@ static int parse_passes(struct json_object *from, struct manifest *m, struct err
 		if (get_members(o, 4, e) || get_number(o, "id", 1, INT64_MAX, &pass->id, e) ||
 		    get_number(o, "cut_time_us", 0, INT64_MAX, &pass->cut_time_us, e) ||
 		    get_bool(o, "whole", &pass->whole, e) ||
-		    get_name(o, "consistency", consistency_names, &consistency, e))
+		    get_name(o, "consistency", consistency_names, 3, &consistency, e))
 			return -EUCLEAN;
 		if (pass->id <= after)
 			return damaged(e, "pass %" PRIu64 " is out of order", pass->id);
@@ -401,7 +374,7 @@ static int parse_failover(struct json_object *from, struct manifest *m, struct e
 
 	if (!o)
 		return -EUCLEAN;
-	if (get_members(o, 4, e) || get_name(o, "state", failover_names, &state, e) ||
+	if (get_members(o, 4, e) || get_name(o, "state", failover_names, 3, &state, e) ||
 	    get_number(o, "pass", 0, INT64_MAX, &f->pass, e) ||
 	    get_number(o, "generation", 0, m->generation, &f->generation, e) ||
 	    get_number(o, "time_us", 0, INT64_MAX, &f->time_us, e))
@@ -412,7 +385,7 @@ static int parse_failover(struct json_object *from, struct manifest *m, struct e
 
 const struct manifest_pass *manifest_point(const struct manifest *m, uint64_t id, struct err *e)
 {
-	for (unsigned int i = m->pass_count; i-- > 0;)
+	for (unsigned int i = m->initial == STORE_INITIAL_AWAITED ? 0 : m->pass_count; i-- > 0;)
 		if (m->passes[i].whole && (!id || m->passes[i].id == id))
 			return &m->passes[i];
 	if (id)
@@ -439,7 +412,7 @@ static int check_failover(const struct manifest *m, struct err *e)
 /* What the single values say must fit together. */
 static int check(const struct manifest *m, struct err *e)
 {
-	bool complete = m->initial == STORE_INITIAL_COMPLETE;
+	bool complete = manifest_has_base(m);
 
 	if (complete != !!m->base_pass || (!complete && m->pass_count))
 		return damaged(e, "there are passes without a complete initial pass");
@@ -469,7 +442,7 @@ static int parse(struct json_object *o, struct manifest *m, struct err *e)
 	if (get_members(o, version == OLD_VERSION ? 11 : 13, e) || get_text(o, "vm", m->spec.vm, sizeof(m->spec.vm), e) ||
 	    get_text(o, "relationship", m->spec.relationship, sizeof(m->spec.relationship), e) ||
 	    get_bool(o, "released", &m->released, e) ||
-	    get_name(o, "initial", initial_names, &initial, e) ||
+	    get_name(o, "initial", initial_names, 4, &initial, e) ||
 	    get_number(o, "base_pass", 0, INT64_MAX, &m->base_pass, e) ||
 	    get_number(o, "merging_pass", 0, INT64_MAX, &m->merging_pass, e))
 		return -EUCLEAN;
@@ -496,7 +469,7 @@ static char *read_text(int dir_fd, size_t *bytes, struct err *e)
 		err_sys(e, -errno, "cannot open %s", FILE_NAME);
 		return NULL;
 	}
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= TRAILER_BYTES ||
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= SEALED_TRAILER_BYTES ||
 	    st.st_size > MAX_BYTES) {
 		close(fd);
 		damaged(e, "it is not a file of a possible size");
@@ -518,12 +491,10 @@ static char *read_text(int dir_fd, size_t *bytes, struct err *e)
 static int parse_text(const char *text, size_t bytes, struct manifest *m, struct err *e)
 {
 	struct json_tokener *tokener;
-	char trailer[TRAILER_BYTES + 1];
 	struct json_object *o;
 	int ret;
 
-	snprintf(trailer, sizeof(trailer), TRAILER, crc32_of(text, bytes - TRAILER_BYTES));
-	if (memcmp(text + bytes - TRAILER_BYTES, trailer, TRAILER_BYTES))
+	if (!sealed_intact(text, bytes))
 		return damaged(e, "its checksum is wrong");
 	tokener = json_tokener_new();
 	if (!tokener)

@@ -22,7 +22,7 @@ struct manifest {
 	bool released;
 	enum store_initial initial;
 	uint64_t durable[STORE_MAX_DISKS];	/* bytes from the start, initial pass */
-	uint64_t base_pass;	/* newest pass that base.raw holds wholly, 0: none */
+	uint64_t base_pass;	/* newest pass that base.raw holds, or will hold, wholly; 0: none */
 	uint64_t merging_pass;	/* its overlay lies between base.raw and passes[0]; 0: none */
 	unsigned int pass_count;
 	struct manifest_pass *passes;	/* overlays, oldest first */
@@ -45,6 +45,12 @@ int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct 
 
 /* The pass that is point @id, 0: the newest; null with a sentence: there is none. */
 const struct manifest_pass *manifest_point(const struct manifest *m, uint64_t id, struct err *e);
+
+/* There is, or will be with a medium's import, a base for passes to lie on. */
+static inline bool manifest_has_base(const struct manifest *m)
+{
+	return m->initial == STORE_INITIAL_COMPLETE || m->initial == STORE_INITIAL_AWAITED;
+}
 
 /* Deep copies; the pass list of @to has room for one more. */
 int manifest_copy(struct manifest *to, const struct manifest *from, struct err *e);

@@ -54,7 +54,8 @@ static bool has_surplus(const struct store *store)
 {
 	const struct manifest *m = &store->manifest;
 
-	if (m->pass_count <= store->keep)
+	/* An import would put older data over what was merged. */
+	if (m->pass_count <= store->keep || m->initial == STORE_INITIAL_AWAITED)
 		return false;
 	if (!m->passes[0].whole || m->pass_count > MAX_CHAIN * store->keep)
 		return true;

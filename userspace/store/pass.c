@@ -28,13 +28,18 @@ struct store_pass {
 	struct pass_disk disks[STORE_MAX_DISKS];
 };
 
+static bool into_base(const struct store_pass *pass)
+{
+	return pass->kind != STORE_PASS_DELTA;
+}
+
 static int open_disk(struct store_pass *pass, unsigned int i, struct err *e)
 {
 	const struct store_disk *disk = &pass->store->manifest.spec.disks[i];
 	struct pass_disk *mine = &pass->disks[i];
 	char name[STORE_FILE_BYTES];
 
-	if (pass->kind == STORE_PASS_DELTA) {
+	if (!into_base(pass)) {
 		store_part_name(pass->id, name);
 		return qcow2_create(&mine->overlay, pass->store->disk_fds[i], name,
 				    disk->size_bytes, disk->chunk_bytes, e);
@@ -57,7 +62,7 @@ static void end_pass(struct store_pass *pass, bool keep_files)
 	for (unsigned int i = 0; i < pass->opened; i++) {
 		struct pass_disk *disk = &pass->disks[i];
 
-		if (pass->kind == STORE_PASS_INITIAL) {
+		if (into_base(pass)) {
 			close(disk->base_fd);
 			if (disk->base_direct_fd >= 0)
 				close(disk->base_direct_fd);
@@ -73,16 +78,47 @@ static void end_pass(struct store_pass *pass, bool keep_files)
 	free(pass);
 }
 
+static int check_import(const struct store *store, uint64_t id, struct err *e)
+{
+	const struct manifest *m = &store->manifest;
+
+	if (m->initial == STORE_INITIAL_AWAITED && m->base_pass == id)
+		return 0;
+	if (m->initial == STORE_INITIAL_AWAITED)
+		return err_set(e, -EINVAL,
+			       "replica %s awaits the medium of pass %" PRIu64 ", this one is of pass %" PRIu64
+			       ": use the newest export",
+			       store->name, m->base_pass, id);
+	return err_set(e, -EINVAL, "replica %s does not wait for a medium", store->name);
+}
+
+static int chain_is_full(const struct store *store, struct err *e)
+{
+	const struct manifest *m = &store->manifest;
+
+	if (m->initial == STORE_INITIAL_AWAITED)
+		return err_set(e, -EBUSY,
+			       "replica %s keeps %u passes for the medium that it waits for: import that; until then changes add up on the primary",
+			       store->name, m->pass_count);
+	return err_set(e, -EBUSY,
+		       "replica %s has %u passes that wait to be merged: end its test failovers and "
+		       "close what has one of its points open (lsof %s/%s/*/base.raw), then the next "
+		       "pass goes through",
+		       store->name, m->pass_count, store->root, store->name);
+}
+
 static int check_begin(const struct store *store, uint64_t id, enum store_pass_kind kind,
 		       struct err *e)
 {
-	bool complete = store->manifest.initial == STORE_INITIAL_COMPLETE;
+	bool complete = manifest_has_base(&store->manifest);
 	int ret = store_check_idle(store, e);
 
 	if (!ret)
 		ret = store_check_failover(store, e);
 	if (ret)
 		return ret;
+	if (kind == STORE_PASS_IMPORT)
+		return check_import(store, id, e);
 	if (id <= store_last_pass(store) || id > INT64_MAX)
 		return err_set(e, -EINVAL,
 			       "pass %" PRIu64 " does not follow pass %" PRIu64 " of replica %s",
@@ -93,11 +129,7 @@ static int check_begin(const struct store *store, uint64_t id, enum store_pass_k
 					  "replica %s has no complete initial pass yet",
 			       store->name);
 	if (store->manifest.pass_count >= FULL_CHAIN * store->keep)
-		return err_set(e, -EBUSY,
-			       "replica %s has %u passes that wait to be merged: end its test failovers and "
-			       "close what has one of its points open (lsof %s/%s/*/base.raw), then the next "
-			       "pass goes through",
-			       store->name, store->manifest.pass_count, store->root, store->name);
+		return chain_is_full(store, e);
 	return 0;
 }
 
@@ -166,7 +198,7 @@ int store_pass_place(struct store_pass *pass, unsigned int disk, uint64_t offset
 	uint64_t chunk, size, mid = offset;
 	int ret;
 
-	if (pass->kind == STORE_PASS_DELTA) {
+	if (!into_base(pass)) {
 		ret = check_range(pass, disk, offset, length, e);
 		return ret ? ret :
 			     qcow2_place(&pass->disks[disk].overlay, offset, length, place, e);
@@ -194,7 +226,7 @@ int store_pass_zero(struct store_pass *pass, unsigned int disk, uint64_t offset,
 
 	if (ret)
 		return ret;
-	if (pass->kind == STORE_PASS_DELTA)
+	if (!into_base(pass))
 		return qcow2_zero(&pass->disks[disk].overlay, offset, length, e);
 	/* It is a hole already, and punching one would wait for the writes that are under way. */
 	if (pass->disks[disk].base_empty && offset >= pass->disks[disk].base_end)
@@ -235,7 +267,8 @@ int store_initial_checkpoint(struct store_pass *pass, const uint64_t *durable_by
 	return store_commit_manifest(store, &next, &replaced, e);
 }
 
-static int commit_initial(struct store_pass *pass, bool *named, struct err *e)
+/* Also of an import: the id is the one that base_pass is already. */
+static int commit_base(struct store_pass *pass, bool *named, struct err *e)
 {
 	struct manifest next;
 	int ret = sync_bases(pass, e);
@@ -314,8 +347,8 @@ int store_pass_commit(struct store_pass *pass, uint64_t cut_time_us, bool whole,
 	if (cut_time_us > INT64_MAX || consistency > STORE_CONSISTENCY_APPLICATION)
 		ret = err_set(e, -EINVAL, "pass %" PRIu64 " has an impossible time or consistency",
 			      pass->id);
-	else if (pass->kind == STORE_PASS_INITIAL)
-		ret = commit_initial(pass, &named, e);
+	else if (into_base(pass))
+		ret = commit_base(pass, &named, e);
 	else if (whole && consistency == STORE_CONSISTENCY_NONE)
 		ret = err_set(e, -EINVAL, "pass %" PRIu64 " is whole but not consistent", pass->id);
 	else

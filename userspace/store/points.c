@@ -85,7 +85,8 @@ static int fill_points(const char *dir, const struct manifest *m, struct store_p
 	points->at = calloc(m->pass_count + 1, sizeof(*points->at));
 	if (!points->at)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < m->pass_count && !ret; i++)
+	points->awaited = m->initial == STORE_INITIAL_AWAITED;
+	for (unsigned int i = 0; i < m->pass_count && !ret && !points->awaited; i++)
 		if (m->passes[i].whole)
 			ret = fill_point(dir, m, &m->passes[i], &points->at[points->count++]);
 	return ret;

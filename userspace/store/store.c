@@ -506,6 +506,30 @@ int store_release(struct store *store, struct err *e)
 	return store_commit_manifest(store, &next, &replaced, e);
 }
 
+int store_await(struct store *store, uint64_t pass, struct err *e)
+{
+	const struct manifest *m = &store->manifest;
+	bool awaited = m->initial == STORE_INITIAL_AWAITED;
+	struct manifest next;
+	bool replaced;
+	int ret = store_check_idle(store, e);
+
+	if (ret || (awaited && m->base_pass == pass))
+		return ret;
+	if (m->initial == STORE_INITIAL_COMPLETE || pass <= store_last_pass(store) || pass > INT64_MAX)
+		return err_set(e, -EINVAL,
+			       "replica %s has passes up to %" PRIu64 " and cannot wait for a medium of pass %" PRIu64,
+			       store->name, store_last_pass(store), pass);
+	ret = manifest_copy(&next, m, e);
+	if (ret)
+		return ret;
+	next.initial = STORE_INITIAL_AWAITED;
+	next.base_pass = pass;
+	next.pass_count = 0;	/* their files are removed at the next open */
+	memset(next.durable, 0, sizeof(next.durable));
+	return store_commit_manifest(store, &next, &replaced, e);
+}
+
 /* The machine's disks are in there, or a test's. */
 static int check_unfailed(const struct store *store, struct err *e)
 {

@@ -55,6 +55,7 @@ enum store_initial {
 	STORE_INITIAL_NONE,		/* nothing received yet */
 	STORE_INITIAL_RECEIVING,	/* base.raw is incomplete */
 	STORE_INITIAL_COMPLETE,
+	STORE_INITIAL_AWAITED,		/* it comes on a medium; deltas are kept, none is shown */
 };
 
 /* A VM name or a disk name that is safe as a file name. */
@@ -109,6 +110,13 @@ int store_delete(const char *root, const char *vm, struct err *e);
 uint64_t store_initial_durable(const struct store *store, unsigned int disk);
 
 /*
+ * The initial pass @pass comes on a medium: deltas may be received ahead of it, and those that
+ * were received ahead of an older one are dropped, as @pass holds what they held. -EINVAL: the
+ * initial pass is complete, or a newer one is awaited.
+ */
+int store_await(struct store *store, uint64_t pass, struct err *e);
+
+/*
  * Before anything was received: takes ROOT/.seed/VM/DISK.raw, where there is one, as the disk's
  * base.raw: what a user put there that may hold much of the disk already. Whatever
  * it holds, nothing of it counts before an initial pass has gone over it. The file is made to
@@ -140,12 +148,14 @@ int store_view_read(struct store_view *view, unsigned int disk, uint64_t offset,
 enum store_pass_kind {
 	STORE_PASS_INITIAL,	/* blocks go to base.raw */
 	STORE_PASS_DELTA,	/* blocks go to a new overlay per disk */
+	STORE_PASS_IMPORT,	/* blocks go to base.raw, below what there is */
 };
 
 /*
  * Begins pass @id, which must be larger than store_last_pass(). Only one pass
- * is open at a time, and none of a VM that is failed over (-EROFS). An initial pass needs store_initial() != COMPLETE and
- * goes on with what is durable; a delta pass needs it COMPLETE.
+ * is open at a time, and none of a VM that is failed over (-EROFS). An initial pass needs
+ * store_initial() != COMPLETE and goes on with what is durable; a delta pass needs it COMPLETE or
+ * AWAITED. The pass of an import has the id that is awaited.
  */
 int store_pass_begin(struct store *store, uint64_t id, enum store_pass_kind kind,
 		     struct store_pass **pass, struct err *e);
@@ -262,6 +272,7 @@ struct store_point {
 struct store_points {
 	char relationship[37];		/* UUID text; it feeds, or fed, the replica */
 	bool released;			/* as store_released() */
+	bool awaited;			/* the initial pass comes on a medium; no point till then */
 	uint64_t last_pass;		/* as store_last_pass() */
 	uint64_t generation;		/* as store_generation() */
 	struct store_failover failover;
