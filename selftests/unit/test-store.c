@@ -486,7 +486,7 @@ TEST(impossible_manifest)
 	static const struct {
 		const char *was, *is;
 	} edits[] = {
-		{ "\"version\": 1", "\"version\": 2" },
+		{ "\"version\": 2", "\"version\": 3" },
 		{ "vmreplica-store", "vmreplica-stare" },
 		{ "\"base_pass\": 1,", "\"base_pass\": 0," },
 		{ "\"base_pass\": 1,", "\"base_pass\": -1," },
