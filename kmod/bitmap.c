@@ -179,19 +179,35 @@ u64 cbt_bitmap_count(const struct cbt_bitmap *map)
 	return count;
 }
 
-u64 cbt_bitmap_count_common(const struct cbt_bitmap *a, const struct cbt_bitmap *b)
+/* The next block at or behind @block in which one at least may have a set bit. */
+static u64 next_block_of(const struct cbt_bitmap *const *any, unsigned int count, u64 block)
 {
-	u64 block, count = 0;
-	unsigned int i;
+	u64 next = blocks_of(any[0]->nr_bits);
 
-	for_each_used_block(a, block) {
-		const unsigned long *wa = block_words(a, block), *wb = block_words(b, block);
+	while (count--)
+		next = min(next, next_block(any[count], block));
+	return next;
+}
 
-		for (i = 0; i < BLOCK_WORDS; i++)
-			count += hweight_long(READ_ONCE(wa[i]) & READ_ONCE(wb[i]));
+u64 cbt_bitmap_count_any(const struct cbt_bitmap *const *any, unsigned int count,
+			 const struct cbt_bitmap *mask)
+{
+	u64 block, bits = 0;
+	unsigned long word;
+	unsigned int i, n;
+
+	for (block = next_block_of(any, count, 0); block < blocks_of(any[0]->nr_bits);
+	     block = next_block_of(any, count, block + 1)) {
+		for (i = 0; i < BLOCK_WORDS; i++) {
+			for (word = 0, n = 0; n < count; n++)
+				word |= READ_ONCE(block_words(any[n], block)[i]);
+			if (mask)
+				word &= READ_ONCE(block_words(mask, block)[i]);
+			bits += hweight_long(word);
+		}
 		cond_resched();
 	}
-	return count;
+	return bits;
 }
 
 /* The bits of word @word that lie from @first to @end. */
@@ -207,14 +223,16 @@ static unsigned long range_mask(u64 word, u64 first, u64 end)
 	return mask;
 }
 
-u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first,
-			   u64 end)
+u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *also,
+			   const struct cbt_bitmap *not, u64 first, u64 end)
 {
 	u64 word, count = 0;
 	unsigned long bits;
 
 	for (word = first / BITS_PER_LONG; word * BITS_PER_LONG < end; word++) {
-		bits = READ_ONCE(map->bits[word]) & range_mask(word, first, end);
+		bits = also ? READ_ONCE(also->bits[word]) : 0;
+		smp_rmb();	/* see bitmap.h */
+		bits = (bits | READ_ONCE(map->bits[word])) & range_mask(word, first, end);
 		if (bits && not)
 			bits &= ~READ_ONCE(not->bits[word]);
 		count += hweight_long(bits);

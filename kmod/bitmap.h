@@ -67,11 +67,12 @@ static inline bool cbt_bitmap_test(const struct cbt_bitmap *map, u64 bit)
 }
 
 /*
- * How many bits from @first to @end (exclusive) are set in @map and clear in @not, which
- * may be null. Looks at this range only; any context.
+ * How many bits from @first to @end (exclusive) are set in @map or @also and clear in @not; the
+ * last two may be null. Looks at this range only; any context. @also is read first: who moves
+ * bits from @also to @map and clears them behind a barrier is never caught without.
  */
-u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *not, u64 first,
-			   u64 end);
+u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *also,
+			   const struct cbt_bitmap *not, u64 first, u64 end);
 
 /*
  * Finds the first run of set bits at or behind @from; returns false when there is
@@ -79,7 +80,11 @@ u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap
  */
 bool cbt_bitmap_next_run(const struct cbt_bitmap *map, u64 from, u64 *first, u64 *count);
 u64 cbt_bitmap_count(const struct cbt_bitmap *map);
-/* How many bits are set in both. */
-u64 cbt_bitmap_count_common(const struct cbt_bitmap *a, const struct cbt_bitmap *b);
+/*
+ * How many bits are set in one at least of the @count bitmaps at @any and also in @mask, which
+ * may be null. All have the same number of bits.
+ */
+u64 cbt_bitmap_count_any(const struct cbt_bitmap *const *any, unsigned int count,
+			 const struct cbt_bitmap *mask);
 
 #endif

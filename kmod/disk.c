@@ -19,22 +19,31 @@ static void tell_distrust(struct work_struct *work)
 	struct cbt_disk *disk = container_of(work, struct cbt_disk, distrusted);
 
 	pr_warn_ratelimited("%s is untrusted (%#x): its next pass has to hold or compare every block\n",
-			    disk->path, atomic_read(&disk->untrusted));
+			    disk->path, atomic_read(&disk->shares[0].untrusted));
 	if (cbt_disk_on_distrust)
 		cbt_disk_on_distrust(disk);
 }
 
+/* Also where there is no consumer: who comes later distrusts the disk anyway. */
 void cbt_disk_distrust(struct cbt_disk *disk, unsigned int reasons)
 {
-	if ((atomic_read(&disk->untrusted) & reasons) == reasons)
-		return;
-	if ((atomic_fetch_or(reasons, &disk->untrusted) & reasons) != reasons)
+	bool news = false;
+	unsigned int i;
+
+	for (i = 0; i < CBT_CONSUMERS_MAX; i++) {
+		atomic_t *untrusted = &disk->shares[i].untrusted;
+
+		if ((atomic_read(untrusted) & reasons) != reasons &&
+		    (atomic_fetch_or(reasons, untrusted) & reasons) != reasons)
+			news = true;
+	}
+	if (news)
 		schedule_work(&disk->distrusted);
 }
 
-void cbt_disk_trust(struct cbt_disk *disk)
+void cbt_disk_trust(struct cbt_share *share)
 {
-	atomic_andnot(CBT_DISK_CURABLE, &disk->untrusted);
+	atomic_andnot(CBT_DISK_CURABLE, &share->untrusted);
 }
 
 bool cbt_disk_is(const struct cbt_disk *disk, const struct block_device *bdev)
@@ -138,8 +147,7 @@ static int make_maps(struct cbt_disk *disk, u32 chunk_bytes, const char **why)
 		*why = "the bitmap would be too large; choose a larger chunk size";
 		return -EINVAL;
 	}
-	if (cbt_bitmap_init(&disk->map[0], chunks) || cbt_bitmap_init(&disk->map[1], chunks) ||
-	    cbt_bitmap_init(&disk->released, chunks)) {
+	if (cbt_bitmap_init(&disk->map[0], chunks) || cbt_bitmap_init(&disk->map[1], chunks)) {
 		*why = "not enough memory for the bitmaps; choose a larger chunk size";
 		return -ENOMEM;
 	}
@@ -150,6 +158,7 @@ struct cbt_disk *cbt_disk_create(const char *path, u32 chunk_bytes, const char *
 {
 	struct cbt_disk *disk = kzalloc(sizeof(*disk), GFP_KERNEL);
 	int err = -ENOMEM;
+	unsigned int i;
 
 	*why = "not enough memory";
 	if (!disk)
@@ -159,7 +168,8 @@ struct cbt_disk *cbt_disk_create(const char *path, u32 chunk_bytes, const char *
 	INIT_HLIST_NODE(&disk->tap_entry);
 	strscpy(disk->path, path, sizeof(disk->path));
 	/* Not told of: everyone knows that a new disk has yet to be passed in full. */
-	atomic_set(&disk->untrusted, CBT_UNTRUSTED_FRESH);
+	for (i = 0; i < CBT_CONSUMERS_MAX; i++)
+		atomic_set(&disk->shares[i].untrusted, CBT_UNTRUSTED_FRESH);
 	disk->stats = alloc_percpu(struct cbt_disk_stats);
 	if (disk->stats)
 		err = find_device(disk, why);
@@ -171,12 +181,35 @@ struct cbt_disk *cbt_disk_create(const char *path, u32 chunk_bytes, const char *
 	return ERR_PTR(err);
 }
 
+int cbt_disk_make_share(struct cbt_disk *disk, unsigned int slot)
+{
+	struct cbt_share *share = &disk->shares[slot];
+	u64 chunks = disk->map[0].nr_bits;
+
+	if (!cbt_bitmap_init(&share->map, chunks) && !cbt_bitmap_init(&share->released, chunks))
+		return 0;
+	cbt_disk_free_share(disk, slot);
+	return -ENOMEM;
+}
+
+void cbt_disk_free_share(struct cbt_disk *disk, unsigned int slot)
+{
+	struct cbt_share *share = &disk->shares[slot];
+
+	cbt_bitmap_exit(&share->owed);
+	cbt_bitmap_exit(&share->map);
+	cbt_bitmap_exit(&share->released);
+}
+
 void cbt_disk_destroy(struct cbt_disk *disk)
 {
+	unsigned int i;
+
 	cancel_work_sync(&disk->distrusted);
 	cbt_bitmap_exit(&disk->map[0]);
 	cbt_bitmap_exit(&disk->map[1]);
-	cbt_bitmap_exit(&disk->released);
+	for (i = 0; i < CBT_CONSUMERS_MAX; i++)
+		cbt_disk_free_share(disk, i);
 	unpin_device(disk);
 	free_percpu(disk->stats);
 	kfree(disk);
@@ -184,8 +217,15 @@ void cbt_disk_destroy(struct cbt_disk *disk)
 
 u64 cbt_disk_memory(const struct cbt_disk *disk)
 {
-	/* Three bitmaps of one size. */
-	return sizeof(*disk) + 3 * cbt_bitmap_memory(&disk->map[0]) +
+	u64 bitmaps = 2;	/* of one size */
+	unsigned int i;
+
+	for (i = 0; i < CBT_CONSUMERS_MAX; i++) {
+		const struct cbt_share *share = &disk->shares[i];
+
+		bitmaps += !!share->owed.bits + !!share->map.bits + !!share->released.bits;
+	}
+	return sizeof(*disk) + bitmaps * cbt_bitmap_memory(&disk->map[0]) +
 	       num_possible_cpus() * sizeof(struct cbt_disk_stats);
 }
 

@@ -18,7 +18,21 @@
 #include "bitmap.h"
 #include "debug.h"
 
+#define CBT_CONSUMERS_MAX	8	/* of a group, at a time */
+
 struct cbt_group;
+struct cbt_preserve;
+
+/* What a disk has for one consumer. Group lock, unless said otherwise. */
+struct cbt_share {
+	/* Marked in epochs that others cut, or come back from passes. Without bits: see above. */
+	struct cbt_bitmap owed;
+	struct cbt_bitmap map;		/* of the pass under way, without the epoch being sealed */
+	struct cbt_bitmap released;	/* chunks of the pass that were read already */
+	struct cbt_preserve *preserve;	/* of the pass under way */
+	struct gendisk *image;		/* of the pass under way */
+	atomic_t untrusted;		/* CBT_UNTRUSTED_*; sticky, set in any context */
+};
 
 struct cbt_disk_stats {
 	u64 writes;
@@ -39,13 +53,11 @@ struct cbt_disk {
 	sector_t first, end;		/* what is tracked, in sectors of gd */
 	unsigned int chunk_shift;	/* log2 of a chunk's sectors */
 	u32 id;
-	atomic_t untrusted;		/* CBT_UNTRUSTED_*; sticky, set in any context */
 	struct cbt_bitmap map[2];	/* by cbt_epoch.slot */
-	struct cbt_bitmap released;	/* chunks of the pass that were read already */
-	struct cbt_preserve *preserve;	/* of the pass under way; read with preemption off */
-	struct gendisk *image;		/* of the pass under way; group lock */
+	struct cbt_preserve *preserves;	/* of the passes under way; read with preemption off */
 	struct cbt_disk_stats __percpu *stats;
 	struct work_struct distrusted;	/* tells of it from task context */
+	struct cbt_share shares[CBT_CONSUMERS_MAX];	/* by cbt_consumer.slot */
 	char path[BLKCBT_PATH_LEN];
 };
 
@@ -57,6 +69,11 @@ struct cbt_disk {
 struct cbt_disk *cbt_disk_create(const char *path, u32 chunk_bytes, const char **why);
 /* No CPU can mark the disk any longer. May sleep. */
 void cbt_disk_destroy(struct cbt_disk *disk);
+
+/* Of a consumer that comes, without @owed; -ENOMEM. It may sleep, as the next one may. */
+int cbt_disk_make_share(struct cbt_disk *disk, unsigned int slot);
+/* Of one that is gone, or that could not be made whole; nobody looks at it. */
+void cbt_disk_free_share(struct cbt_disk *disk, unsigned int slot);
 
 u64 cbt_disk_memory(const struct cbt_disk *disk);
 u64 cbt_disk_size_bytes(const struct cbt_disk *disk);
@@ -90,15 +107,15 @@ static __always_inline void cbt_disk_mark(struct cbt_disk *disk, unsigned int sl
 	this_cpu_add(stats->bytes, (end - first) << SECTOR_SHIFT);
 }
 
-/* Takes back reasons that a full pass cures. */
+/* Takes back what a full pass of one consumer cures, for that consumer. */
 #define CBT_DISK_CURABLE (CBT_UNTRUSTED_FRESH | CBT_UNTRUSTED_PASSTHROUGH | CBT_UNTRUSTED_MEMORY | \
 			  CBT_UNTRUSTED_UNKNOWN_WRITE)
-void cbt_disk_trust(struct cbt_disk *disk);
+void cbt_disk_trust(struct cbt_share *share);
 
 /* Is @bdev, open, the device that was added? */
 bool cbt_disk_is(const struct cbt_disk *disk, const struct block_device *bdev);
 
-/* Sets reasons not to trust the map. Any context. */
+/* Sets reasons not to trust the maps of any consumer. Any context. */
 void cbt_disk_distrust(struct cbt_disk *disk, unsigned int reasons);
 
 /*

@@ -74,7 +74,17 @@ void cbt_image_exit(void)
 	bioset_exit(&reads);
 }
 
-struct gendisk *cbt_image_create(struct cbt_disk *disk, struct cbt_preserve *preserve)
+static void set_name(struct gendisk *image, const struct cbt_disk *disk, unsigned int slot)
+{
+	int length = snprintf(image->disk_name, DISK_NAME_LEN, "blkcbt-%u-%u", disk->group->id,
+			      disk->id);
+
+	if (slot)
+		snprintf(image->disk_name + length, DISK_NAME_LEN - length, "-%u", slot);
+}
+
+struct gendisk *cbt_image_create(struct cbt_disk *disk, unsigned int slot,
+				 struct cbt_preserve *preserve)
 {
 	struct gendisk *image = cbt_compat_alloc_disk(bdev_logical_block_size(preserve->origin),
 						      bdev_nowait(preserve->origin));
@@ -85,7 +95,7 @@ struct gendisk *cbt_image_create(struct cbt_disk *disk, struct cbt_preserve *pre
 	image->fops = &image_fops;
 	image->flags |= GENHD_FL_NO_PART;
 	image->private_data = cbt_preserve_get(preserve);
-	snprintf(image->disk_name, DISK_NAME_LEN, "blkcbt-%u-%u", disk->group->id, disk->id);
+	set_name(image, disk, slot);
 	set_capacity(image, preserve->sectors);
 	set_disk_ro(image, true);
 	err = add_disk(image);

@@ -15,8 +15,12 @@ struct gendisk;
 int cbt_image_init(void);
 void cbt_image_exit(void);
 
-/* A device named after group and disk, over @preserve. -ENOMEM, or why it cannot be added. */
-struct gendisk *cbt_image_create(struct cbt_disk *disk, struct cbt_preserve *preserve);
+/*
+ * A device named after group, disk and, behind the first one, the consumer's slot, over
+ * @preserve. -ENOMEM, or why it cannot be added.
+ */
+struct gendisk *cbt_image_create(struct cbt_disk *disk, unsigned int slot,
+				 struct cbt_preserve *preserve);
 void cbt_image_destroy(struct gendisk *image);
 
 #endif

@@ -4,6 +4,7 @@
 #include <net/genetlink.h>
 #include <net/net_namespace.h>
 
+#include "consumer.h"
 #include "disk.h"
 #include "group.h"
 #include "netlink.h"
@@ -30,79 +31,102 @@ static int missing(struct genl_info *info)
 
 /* --- replies ------------------------------------------------------------- */
 
+static u32 pass_of(const struct cbt_consumer *consumer)
+{
+	return consumer->pass.state == CBT_PASS_NONE ? 0 : consumer->pass.id;
+}
+
 static int fill_group(struct sk_buff *skb, struct cbt_group *group)
 {
-	bool pass = cbt_pass_under_way(group) && group->pass.state != CBT_PASS_ABANDONED;
+	struct cbt_consumer *consumer;
+	u32 consumers = 0;
 
+	for_each_cbt_consumer(group, consumer)
+		consumers++;
 	if (nla_put_u32(skb, CBT_A_GROUP_ID, group->id) ||
 	    nla_put_string(skb, CBT_A_GROUP_NAME, group->name) ||
 	    nla_put_u32(skb, CBT_A_GROUP_DISKS, group->nr_disks) ||
-	    nla_put_u32(skb, CBT_A_GROUP_PASS, pass ? group->pass.id : 0) ||
+	    nla_put_u32(skb, CBT_A_GROUP_PASS, pass_of(&group->consumers[0])) ||
+	    nla_put_u32(skb, CBT_A_GROUP_CONSUMERS, consumers) ||
 	    nla_put_u64_64bit(skb, CBT_A_GROUP_MEMORY, cbt_group_memory(group), CBT_A_GROUP_PAD))
 		return -EMSGSIZE;
 	return 0;
 }
 
-static int fill_disk_head(struct sk_buff *skb, struct cbt_disk *disk)
+static int fill_disk_head(struct sk_buff *skb, struct cbt_disk *disk, unsigned int slot)
 {
 	if (nla_put_u32(skb, CBT_A_DISK_GROUP, disk->group->id) ||
 	    nla_put_u32(skb, CBT_A_DISK_ID, disk->id) ||
 	    nla_put_string(skb, CBT_A_DISK_PATH, disk->path) ||
-	    nla_put_u32(skb, CBT_A_DISK_UNTRUSTED, atomic_read(&disk->untrusted)))
+	    nla_put_u32(skb, CBT_A_DISK_UNTRUSTED, atomic_read(&disk->shares[slot].untrusted)))
 		return -EMSGSIZE;
 	return 0;
 }
 
-static int fill_image(struct sk_buff *skb, struct cbt_disk *disk)
+static int fill_image(struct sk_buff *skb, const struct gendisk *image)
 {
 	char path[DISK_NAME_LEN + sizeof("/dev/")];
 
-	if (!disk->image)
+	if (!image)
 		return 0;
-	snprintf(path, sizeof(path), "/dev/%s", disk->image->disk_name);
+	snprintf(path, sizeof(path), "/dev/%s", image->disk_name);
 	return nla_put_string(skb, CBT_A_DISK_IMAGE, path);
 }
 
-static int fill_disk(struct sk_buff *skb, struct cbt_disk *disk)
+/* As it is for one consumer. */
+static int fill_disk(struct sk_buff *skb, struct cbt_disk *disk, struct cbt_consumer *consumer)
 {
 	struct cbt_pass_counts counts;
 	struct cbt_disk_stats stats;
 
 	cbt_disk_check(disk);
 	cbt_disk_sum_stats(disk, &stats);
-	cbt_pass_count_disk(disk->group, disk, &counts);
-	if (fill_disk_head(skb, disk) || nla_put_u32(skb, CBT_A_DISK_MAJOR, MAJOR(disk->dev)) ||
+	cbt_pass_count_disk(consumer, disk, &counts);
+	if (fill_disk_head(skb, disk, consumer->slot) ||
+	    nla_put_u32(skb, CBT_A_DISK_MAJOR, MAJOR(disk->dev)) ||
 	    nla_put_u32(skb, CBT_A_DISK_MINOR, MINOR(disk->dev)) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_SIZE, cbt_disk_size_bytes(disk), CBT_A_DISK_PAD) ||
 	    nla_put_u32(skb, CBT_A_DISK_CHUNK, 1U << (disk->chunk_shift + SECTOR_SHIFT)) ||
-	    nla_put_u64_64bit(skb, CBT_A_DISK_DIRTY,
-			      cbt_bitmap_count(cbt_pass_live_map(disk->group, disk)),
+	    nla_put_u64_64bit(skb, CBT_A_DISK_DIRTY, cbt_pass_count_dirty(consumer, disk),
 			      CBT_A_DISK_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_PASS_CHUNKS, counts.chunks, CBT_A_DISK_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_OVERWRITTEN, counts.overwritten, CBT_A_DISK_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_DISK_WRITES, stats.writes, CBT_A_DISK_PAD) ||
-	    nla_put_u64_64bit(skb, CBT_A_DISK_WRITTEN, stats.bytes, CBT_A_DISK_PAD))
+	    nla_put_u64_64bit(skb, CBT_A_DISK_WRITTEN, stats.bytes, CBT_A_DISK_PAD) ||
+	    nla_put_u32(skb, CBT_A_DISK_CONSUMER, consumer->id))
 		return -EMSGSIZE;
-	return fill_image(skb, disk);
+	return fill_image(skb, disk->shares[consumer->slot].image);
 }
 
-static int fill_pass(struct sk_buff *skb, struct cbt_group *group)
+static int fill_pass(struct sk_buff *skb, struct cbt_consumer *consumer)
 {
-	struct cbt_pass *pass = &group->pass;
+	struct cbt_pass *pass = &consumer->pass;
 	struct cbt_pass_counts counts;
 	u32 flags = pass->flags & ~CBT_PASS_F_FUZZY;
 
-	cbt_pass_count(group, &counts);
+	cbt_pass_count(consumer, &counts);
 	if (pass->state == CBT_PASS_SEALED)
 		flags |= CBT_PASS_F_SEALED;
-	if (cbt_pass_fuzzy(group, &counts))
+	if (cbt_pass_fuzzy(consumer, &counts))
 		flags |= CBT_PASS_F_FUZZY;
-	if (nla_put_u32(skb, CBT_A_PASS_GROUP, group->id) ||
+	if (nla_put_u32(skb, CBT_A_PASS_GROUP, consumer->group->id) ||
 	    nla_put_u32(skb, CBT_A_PASS_ID, pass->id) ||
 	    nla_put_u32(skb, CBT_A_PASS_FLAGS, flags) ||
 	    nla_put_u64_64bit(skb, CBT_A_PASS_CUT_TIME, pass->cut_time_ns, CBT_A_PASS_PAD) ||
 	    nla_put_u64_64bit(skb, CBT_A_PASS_CHUNKS, counts.chunks, CBT_A_PASS_PAD) ||
-	    nla_put_u64_64bit(skb, CBT_A_PASS_OVERWRITTEN, counts.overwritten, CBT_A_PASS_PAD))
+	    nla_put_u64_64bit(skb, CBT_A_PASS_OVERWRITTEN, counts.overwritten, CBT_A_PASS_PAD) ||
+	    nla_put_u32(skb, CBT_A_PASS_CONSUMER, consumer->id) ||
+	    nla_put_u32(skb, CBT_A_PASS_TIMEOUT, jiffies_to_msecs(pass->timeout)))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int fill_consumer(struct sk_buff *skb, struct cbt_consumer *consumer)
+{
+	if (nla_put_u32(skb, CBT_A_CONSUMER_GROUP, consumer->group->id) ||
+	    nla_put_u32(skb, CBT_A_CONSUMER_ID, consumer->id) ||
+	    nla_put_string(skb, CBT_A_CONSUMER_NAME, consumer->name) ||
+	    nla_put_u32(skb, CBT_A_CONSUMER_PASS, pass_of(consumer)))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -157,25 +181,38 @@ static void unlock_group(struct cbt_group *group)
 	cbt_group_put(group);
 }
 
-/* Locks the group of a command on a pass and checks that the pass is the sender's. */
-static struct cbt_group *lock_pass(struct genl_info *info, struct nlattr *group_id,
-				   struct nlattr *pass_id,
-				   int (*find)(struct cbt_group *, u32, u32, const char **))
+/* Locks the group of a command on a pass that is the sender's; returns whose it is. */
+static struct cbt_consumer *lock_pass(struct genl_info *info, struct nlattr *group_id,
+				      struct nlattr *pass_id,
+				      struct cbt_consumer *(*find)(struct cbt_group *, u32, u32,
+								   const char **))
 {
+	struct cbt_consumer *consumer;
 	struct cbt_group *group;
 	const char *why;
-	int err;
 
 	if (!pass_id)
 		return ERR_PTR(missing(info));
 	group = lock_group(info, group_id);
 	if (IS_ERR(group))
-		return group;
-	err = find(group, nla_get_u32(pass_id), info->snd_portid, &why);
-	if (!err)
-		return group;
+		return ERR_CAST(group);
+	consumer = find(group, nla_get_u32(pass_id), info->snd_portid, &why);
+	if (!IS_ERR(consumer))
+		return consumer;
 	unlock_group(group);
-	return ERR_PTR(refuse(info, err, why));
+	return ERR_PTR(refuse(info, PTR_ERR(consumer), why));
+}
+
+/* Without an attribute it is the first one. */
+static struct cbt_consumer *find_consumer(struct genl_info *info, struct cbt_group *group,
+					  struct nlattr *id)
+{
+	struct cbt_consumer *consumer =
+		cbt_consumer_find(group, id ? nla_get_u32(id) : CBT_CONSUMER_DEFAULT);
+
+	if (!consumer)
+		return ERR_PTR(refuse(info, -ENOENT, "the group has no such consumer"));
+	return consumer;
 }
 
 static struct cbt_disk *find_disk(struct genl_info *info, struct cbt_group *group,
@@ -262,6 +299,7 @@ int blkcbt_nl_group_get_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 	}
 	mutex_lock(&group->lock);
+	cbt_pass_look(group);
 	err = fill_group(reply, group);
 	unlock_group(group);
 	return reply_send(reply, head, err, info);
@@ -330,6 +368,10 @@ static int add_disk_to(struct cbt_group *group, struct cbt_disk *disk, const cha
 	if (err)
 		return err;
 	disk->group = group;
+	if (cbt_consumers_add_disk(group, disk)) {
+		*why = "not enough memory for the bitmaps; choose a larger chunk size";
+		return -ENOMEM;
+	}
 	err = cbt_tap_add(disk);
 	if (err) {
 		*why = "the kernel refused the probes on its tracepoints";
@@ -368,7 +410,7 @@ int blkcbt_nl_disk_add_doit(struct sk_buff *skb, struct genl_info *info)
 		refuse(info, err, why);
 		cbt_disk_destroy(disk);
 	} else {
-		err = fill_disk(reply, disk);
+		err = fill_disk(reply, disk, &group->consumers[0]);
 	}
 	unlock_group(group);
 	return reply_send(reply, head, err, info);
@@ -400,6 +442,7 @@ int blkcbt_nl_disk_del_doit(struct sk_buff *skb, struct genl_info *info)
 int blkcbt_nl_disk_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr *id = info->attrs[CBT_A_DISK_ID];
+	struct cbt_consumer *consumer;
 	struct cbt_group *group;
 	struct cbt_disk *disk;
 	struct sk_buff *reply;
@@ -415,19 +458,23 @@ int blkcbt_nl_disk_get_doit(struct sk_buff *skb, struct genl_info *info)
 		return PTR_ERR(group);
 	}
 	disk = find_disk(info, group, id);
-	err = IS_ERR(disk) ? PTR_ERR(disk) : fill_disk(reply, disk);
+	consumer = find_consumer(info, group, info->attrs[CBT_A_DISK_CONSUMER]);
+	err = IS_ERR(disk)     ? PTR_ERR(disk) :
+	      IS_ERR(consumer) ? PTR_ERR(consumer) :
+				 fill_disk(reply, disk, consumer);
 	unlock_group(group);
 	return reply_send(reply, head, err, info);
 }
 
-static int dump_disk(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_disk *disk)
+static int dump_disk(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_disk *disk,
+		     struct cbt_consumer *consumer)
 {
 	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
 				 NLM_F_MULTI, CBT_CMD_DISK_GET);
 
 	if (!head)
 		return 1;
-	if (fill_disk(skb, disk)) {
+	if (fill_disk(skb, disk, consumer)) {
 		genlmsg_cancel(skb, head);
 		return 1;
 	}
@@ -435,29 +482,167 @@ static int dump_disk(struct sk_buff *skb, struct netlink_callback *cb, struct cb
 	return 0;
 }
 
-int blkcbt_nl_disk_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+/* The group that a dump is about, with a reference and its lock. */
+static struct cbt_group *lock_dumped(struct netlink_callback *cb, struct nlattr *id)
 {
-	struct nlattr *id = cbt_compat_dump_attrs(cb)[CBT_A_DISK_GROUP];
 	struct cbt_group *group;
-	struct cbt_disk *disk;
 
 	if (!id) {
 		NL_SET_ERR_MSG(cb->extack, "an attribute that this command needs is missing");
-		return -EINVAL;
+		return ERR_PTR(-EINVAL);
 	}
 	group = cbt_group_get(nla_get_u32(id));
 	if (!group) {
 		NL_SET_ERR_MSG(cb->extack, "there is no such group");
-		return -ENOENT;
+		return ERR_PTR(-ENOENT);
 	}
 	mutex_lock(&group->lock);
+	return group;
+}
+
+int blkcbt_nl_disk_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct nlattr **attrs = cbt_compat_dump_attrs(cb), *id = attrs[CBT_A_DISK_CONSUMER];
+	struct cbt_group *group = lock_dumped(cb, attrs[CBT_A_DISK_GROUP]);
+	struct cbt_consumer *consumer;
+	struct cbt_disk *disk;
+
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+	consumer = cbt_consumer_find(group, id ? nla_get_u32(id) : CBT_CONSUMER_DEFAULT);
+	if (!consumer) {
+		NL_SET_ERR_MSG(cb->extack, "the group has no such consumer");
+		unlock_group(group);
+		return -ENOENT;
+	}
 	list_for_each_entry(disk, &group->disks, entry) {
 		if (disk->id <= cb->args[0])
 			continue;
-		if (dump_disk(skb, cb, disk))
+		if (dump_disk(skb, cb, disk, consumer))
 			break;
 		cb->args[0] = disk->id;
 	}
+	unlock_group(group);
+	return skb->len;
+}
+
+/* --- consumers ----------------------------------------------------------- */
+
+int blkcbt_nl_consumer_new_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr *name = info->attrs[CBT_A_CONSUMER_NAME];
+	struct cbt_consumer *consumer;
+	struct cbt_group *group;
+	struct sk_buff *reply;
+	const char *why;
+	void *head;
+	int err;
+
+	if (!name)
+		return missing(info);
+	if (!*(char *)nla_data(name))
+		return refuse(info, -EINVAL, "a consumer's name must have 1 to 63 bytes");
+	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
+	group = reply ? lock_group(info, info->attrs[CBT_A_CONSUMER_GROUP]) : ERR_PTR(-ENOMEM);
+	if (IS_ERR(group)) {
+		nlmsg_free(reply);
+		return PTR_ERR(group);
+	}
+	consumer = cbt_consumer_add(group, nla_data(name), &why);
+	err = IS_ERR(consumer) ? refuse(info, PTR_ERR(consumer), why) :
+				 fill_consumer(reply, consumer);
+	unlock_group(group);
+	return reply_send(reply, head, err, info);
+}
+
+int blkcbt_nl_consumer_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr *id = info->attrs[CBT_A_CONSUMER_ID];
+	struct cbt_consumer *consumer;
+	struct cbt_group *group;
+	int err = 0;
+
+	if (!id)
+		return missing(info);
+	group = lock_group(info, info->attrs[CBT_A_CONSUMER_GROUP]);
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+	consumer = find_consumer(info, group, id);
+	if (IS_ERR(consumer)) {
+		err = PTR_ERR(consumer);
+	} else if (consumer->id == CBT_CONSUMER_DEFAULT) {
+		err = refuse(info, -EPERM, "the first consumer stays as long as its group");
+	} else {
+		cbt_pass_give_up(consumer);
+		cbt_consumer_remove(consumer);
+	}
+	unlock_group(group);
+	return err;
+}
+
+int blkcbt_nl_consumer_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr *id = info->attrs[CBT_A_CONSUMER_ID],
+		      *name = info->attrs[CBT_A_CONSUMER_NAME];
+	struct cbt_consumer *consumer;
+	struct cbt_group *group;
+	struct sk_buff *reply;
+	void *head;
+	int err;
+
+	if (!id == !name)
+		return refuse(info, -EINVAL, "name the consumer by either its id or its name");
+	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
+	group = reply ? lock_group(info, info->attrs[CBT_A_CONSUMER_GROUP]) : ERR_PTR(-ENOMEM);
+	if (IS_ERR(group)) {
+		nlmsg_free(reply);
+		return PTR_ERR(group);
+	}
+	cbt_pass_look(group);
+	consumer = id ? cbt_consumer_find(group, nla_get_u32(id)) :
+			cbt_consumer_find_by_name(group, nla_data(name));
+	err = consumer ? fill_consumer(reply, consumer) :
+			 refuse(info, -ENOENT, "the group has no such consumer");
+	unlock_group(group);
+	return reply_send(reply, head, err, info);
+}
+
+static int dump_consumer(struct sk_buff *skb, struct netlink_callback *cb,
+			 struct cbt_consumer *consumer)
+{
+	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
+				 NLM_F_MULTI, CBT_CMD_CONSUMER_GET);
+
+	if (!head)
+		return 1;
+	if (fill_consumer(skb, consumer)) {
+		genlmsg_cancel(skb, head);
+		return 1;
+	}
+	genlmsg_end(skb, head);
+	return 0;
+}
+
+/* The one with the smallest id above @id, or null. */
+static struct cbt_consumer *next_consumer(struct cbt_group *group, u32 id)
+{
+	struct cbt_consumer *consumer, *next = NULL;
+
+	for_each_cbt_consumer(group, consumer)
+		if (consumer->id > id && (!next || consumer->id < next->id))
+			next = consumer;
+	return next;
+}
+
+int blkcbt_nl_consumer_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct cbt_group *group = lock_dumped(cb, cbt_compat_dump_attrs(cb)[CBT_A_CONSUMER_GROUP]);
+	struct cbt_consumer *consumer;
+
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+	while ((consumer = next_consumer(group, cb->args[0])) && !dump_consumer(skb, cb, consumer))
+		cb->args[0] = consumer->id;
 	unlock_group(group);
 	return skb->len;
 }
@@ -466,34 +651,43 @@ int blkcbt_nl_disk_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 
 int blkcbt_nl_pass_begin_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct nlattr *attr = info->attrs[CBT_A_PASS_FLAGS];
-	u32 flags = attr ? nla_get_u32(attr) : 0;
+	struct nlattr *flags = info->attrs[CBT_A_PASS_FLAGS],
+		      *timeout = info->attrs[CBT_A_PASS_TIMEOUT];
+	struct cbt_pass_spec spec = {
+		.flags = flags ? nla_get_u32(flags) : 0,
+		.portid = info->snd_portid,
+		.timeout_ms = timeout ? nla_get_u32(timeout) : CBT_PASS_TIMEOUT_DEFAULT,
+	};
+	struct cbt_consumer *consumer;
 	struct cbt_group *group;
 	struct sk_buff *reply;
 	const char *why;
 	void *head;
 	int err;
 
-	if (flags & ~(CBT_PASS_F_FULL | CBT_PASS_F_FUZZY))
+	if (spec.flags & ~(CBT_PASS_F_FULL | CBT_PASS_F_FUZZY))
 		return refuse(info, -EINVAL, "a pass can begin with the flags full and fuzzy only");
+	if (spec.timeout_ms < CBT_PASS_TIMEOUT_MIN || spec.timeout_ms > CBT_PASS_TIMEOUT_MAX)
+		return refuse(info, -ERANGE, "the timeout must be from 1000 to 86400000 milliseconds");
 	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
 	group = reply ? lock_group(info, info->attrs[CBT_A_PASS_GROUP]) : ERR_PTR(-ENOMEM);
 	if (IS_ERR(group)) {
 		nlmsg_free(reply);
 		return PTR_ERR(group);
 	}
-	err = cbt_pass_begin(group, flags, info->snd_portid, &why);
-	if (err)
-		refuse(info, err, why);
-	else
-		err = fill_pass(reply, group);
+	consumer = find_consumer(info, group, info->attrs[CBT_A_PASS_CONSUMER]);
+	err = PTR_ERR_OR_ZERO(consumer);
+	if (!err) {
+		err = cbt_pass_begin(consumer, &spec, &why);
+		err = err ? refuse(info, err, why) : fill_pass(reply, consumer);
+	}
 	unlock_group(group);
 	return reply_send(reply, head, err, info);
 }
 
 int blkcbt_nl_pass_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct cbt_group *group;
+	struct cbt_consumer *consumer;
 	struct sk_buff *reply;
 	void *head;
 	int err;
@@ -501,44 +695,44 @@ int blkcbt_nl_pass_get_doit(struct sk_buff *skb, struct genl_info *info)
 	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
 	if (!reply)
 		return -ENOMEM;
-	group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
-			  cbt_pass_find);
-	if (IS_ERR(group)) {
+	consumer = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
+			     cbt_pass_find);
+	if (IS_ERR(consumer)) {
 		nlmsg_free(reply);
-		return PTR_ERR(group);
+		return PTR_ERR(consumer);
 	}
-	err = fill_pass(reply, group);
-	unlock_group(group);
+	err = fill_pass(reply, consumer);
+	unlock_group(consumer->group);
 	return reply_send(reply, head, err, info);
 }
 
 /* A command on a range of a disk of a sealed pass. */
 static int do_range(struct genl_info *info,
-		    int (*act)(struct cbt_group *, struct cbt_disk *, u64, u64, const char **))
+		    int (*act)(struct cbt_consumer *, struct cbt_disk *, u64, u64, const char **))
 {
 	struct nlattr *disk_id = info->attrs[CBT_A_PASS_DISK];
 	struct nlattr *offset = info->attrs[CBT_A_PASS_OFFSET];
 	struct nlattr *length = info->attrs[CBT_A_PASS_LENGTH];
-	struct cbt_group *group;
+	struct cbt_consumer *consumer;
 	struct cbt_disk *disk;
 	const char *why;
 	int err;
 
 	if (!disk_id || !offset || !length)
 		return missing(info);
-	group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
-			  cbt_pass_find_sealed);
-	if (IS_ERR(group))
-		return PTR_ERR(group);
-	disk = find_disk(info, group, disk_id);
+	consumer = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
+			     cbt_pass_find_sealed);
+	if (IS_ERR(consumer))
+		return PTR_ERR(consumer);
+	disk = find_disk(info, consumer->group, disk_id);
 	if (IS_ERR(disk)) {
 		err = PTR_ERR(disk);
 	} else {
-		err = act(group, disk, nla_get_u64(offset), nla_get_u64(length), &why);
+		err = act(consumer, disk, nla_get_u64(offset), nla_get_u64(length), &why);
 		if (err)
 			refuse(info, err, why);
 	}
-	unlock_group(group);
+	unlock_group(consumer->group);
 	return err;
 }
 
@@ -554,25 +748,25 @@ int blkcbt_nl_pass_commit_range_doit(struct sk_buff *skb, struct genl_info *info
 
 int blkcbt_nl_pass_commit_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct cbt_group *group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP],
-					    info->attrs[CBT_A_PASS_ID], cbt_pass_find_sealed);
+	struct cbt_consumer *consumer = lock_pass(info, info->attrs[CBT_A_PASS_GROUP],
+						  info->attrs[CBT_A_PASS_ID], cbt_pass_find_sealed);
 
-	if (IS_ERR(group))
-		return PTR_ERR(group);
-	cbt_pass_commit(group);
-	unlock_group(group);
+	if (IS_ERR(consumer))
+		return PTR_ERR(consumer);
+	cbt_pass_commit(consumer);
+	unlock_group(consumer->group);
 	return 0;
 }
 
 int blkcbt_nl_pass_give_up_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct cbt_group *group = lock_pass(info, info->attrs[CBT_A_PASS_GROUP],
-					    info->attrs[CBT_A_PASS_ID], cbt_pass_find);
+	struct cbt_consumer *consumer = lock_pass(info, info->attrs[CBT_A_PASS_GROUP],
+						  info->attrs[CBT_A_PASS_ID], cbt_pass_find);
 
-	if (IS_ERR(group))
-		return PTR_ERR(group);
-	cbt_pass_give_up(group);
-	unlock_group(group);
+	if (IS_ERR(consumer))
+		return PTR_ERR(consumer);
+	cbt_pass_give_up(consumer);
+	unlock_group(consumer->group);
 	return 0;
 }
 
@@ -594,15 +788,19 @@ static int fill_extent(struct sk_buff *skb, u64 offset, u64 length)
 }
 
 /* As many runs from chunk @from on as fit, with room left to say where to go on. */
-static int fill_map(struct sk_buff *skb, struct cbt_group *group, struct cbt_disk *disk, u64 from)
+static int fill_map(struct sk_buff *skb, struct cbt_consumer *consumer, struct cbt_disk *disk,
+		    u64 from)
 {
-	const struct cbt_bitmap *map = cbt_pass_map(group, disk);
+	const struct cbt_bitmap *map = &disk->shares[consumer->slot].map;
 	unsigned int shift = disk->chunk_shift + SECTOR_SHIFT;
 	u64 size = cbt_disk_size_bytes(disk), first, count, end;
 
-	if (nla_put_u32(skb, CBT_A_MAP_GROUP, group->id) ||
-	    nla_put_u32(skb, CBT_A_MAP_PASS, group->pass.id) ||
+	if (nla_put_u32(skb, CBT_A_MAP_GROUP, consumer->group->id) ||
+	    nla_put_u32(skb, CBT_A_MAP_PASS, consumer->pass.id) ||
 	    nla_put_u32(skb, CBT_A_MAP_DISK, disk->id))
+		return -EMSGSIZE;
+	/* Once is enough: a count costs more than an answer. */
+	if (!from && nla_put_u64_64bit(skb, CBT_A_MAP_CHUNKS, cbt_bitmap_count(map), CBT_A_MAP_PAD))
 		return -EMSGSIZE;
 	while (cbt_bitmap_next_run(map, from, &first, &count)) {
 		end = min(size, (first + count) << shift);
@@ -621,7 +819,7 @@ int blkcbt_nl_map_get_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nlattr *disk_id = info->attrs[CBT_A_MAP_DISK],
 		      *offset = info->attrs[CBT_A_MAP_OFFSET];
 	u64 from = offset ? nla_get_u64(offset) : 0;
-	struct cbt_group *group;
+	struct cbt_consumer *consumer;
 	struct cbt_disk *disk;
 	struct sk_buff *reply;
 	void *head;
@@ -632,20 +830,20 @@ int blkcbt_nl_map_get_doit(struct sk_buff *skb, struct genl_info *info)
 	reply = reply_new(info, MAP_REPLY_BYTES, &head);
 	if (!reply)
 		return -ENOMEM;
-	group = lock_pass(info, info->attrs[CBT_A_MAP_GROUP], info->attrs[CBT_A_MAP_PASS],
-			  cbt_pass_find_sealed);
-	if (IS_ERR(group)) {
+	consumer = lock_pass(info, info->attrs[CBT_A_MAP_GROUP], info->attrs[CBT_A_MAP_PASS],
+			     cbt_pass_find_sealed);
+	if (IS_ERR(consumer)) {
 		nlmsg_free(reply);
-		return PTR_ERR(group);
+		return PTR_ERR(consumer);
 	}
-	disk = find_disk(info, group, disk_id);
+	disk = find_disk(info, consumer->group, disk_id);
 	if (IS_ERR(disk))
 		err = PTR_ERR(disk);
 	else if (from & ((1ULL << (disk->chunk_shift + SECTOR_SHIFT)) - 1))
 		err = refuse(info, -EINVAL, "the offset is not a multiple of the chunk size");
 	else
-		err = fill_map(reply, group, disk, from >> (disk->chunk_shift + SECTOR_SHIFT));
-	unlock_group(group);
+		err = fill_map(reply, consumer, disk, from >> (disk->chunk_shift + SECTOR_SHIFT));
+	unlock_group(consumer->group);
 	return reply_send(reply, head, err, info);
 }
 
@@ -668,19 +866,25 @@ static void send_event(u8 cmd, int (*fill)(struct sk_buff *skb, void *object), v
 	genlmsg_multicast(&family, skb, 0, BLKCBT_NLGRP_EVENTS, GFP_KERNEL);
 }
 
-static int fill_pass_event(struct sk_buff *skb, void *group)
+static int fill_pass_event(struct sk_buff *skb, void *consumer)
 {
-	return fill_pass(skb, group);
+	return fill_pass(skb, consumer);
 }
 
-static void pass_sealed(struct cbt_group *group)
+static void pass_sealed(struct cbt_consumer *consumer)
 {
-	send_event(CBT_CMD_PASS_SEALED, fill_pass_event, group);
+	send_event(CBT_CMD_PASS_SEALED, fill_pass_event, consumer);
 }
 
+static void pass_expired(struct cbt_consumer *consumer)
+{
+	send_event(CBT_CMD_PASS_EXPIRED, fill_pass_event, consumer);
+}
+
+/* What is news to one consumer is news to all; the first one stands for them. */
 static int fill_disk_event(struct sk_buff *skb, void *disk)
 {
-	return fill_disk_head(skb, disk);
+	return fill_disk_head(skb, disk, 0);
 }
 
 static void disk_distrusted(struct cbt_disk *disk)
@@ -688,12 +892,35 @@ static void disk_distrusted(struct cbt_disk *disk)
 	send_event(CBT_CMD_DISK_UNTRUSTED, fill_disk_event, disk);
 }
 
+/* Most sockets have no pass; they need not wait for those that have. */
+static bool may_own(struct cbt_group *group, u32 portid)
+{
+	unsigned int i;
+
+	for (i = 0; i < CBT_CONSUMERS_MAX; i++)
+		if (READ_ONCE(group->consumers[i].pass.portid) == portid)
+			return true;
+	return false;
+}
+
+static void give_up_of(struct cbt_group *group, u32 portid)
+{
+	struct cbt_consumer *consumer;
+
+	for_each_cbt_consumer(group, consumer) {
+		if (consumer->pass.state == CBT_PASS_NONE || consumer->pass.portid != portid)
+			continue;
+		pr_info("group %s: the controller closed its socket; pass %u is given up and merged back\n",
+			group->name, consumer->pass.id);
+		cbt_pass_give_up(consumer);
+	}
+}
+
 /* A socket was closed: what it had under way is given up. */
 static int socket_released(struct notifier_block *nb, unsigned long state, void *data)
 {
 	struct netlink_notify *notify = data;
 	struct cbt_group *group;
-	const char *why;
 	u32 next = 0;
 
 	if (state != NETLINK_URELEASE || notify->protocol != NETLINK_GENERIC ||
@@ -701,17 +928,13 @@ static int socket_released(struct notifier_block *nb, unsigned long state, void 
 		return NOTIFY_DONE;
 	while ((group = cbt_group_get_next(next))) {
 		next = group->id + 1;
-		/* Most sockets have no pass; they need not wait for those that have. */
-		if (READ_ONCE(group->pass.portid) != notify->portid) {
+		if (!may_own(group, notify->portid)) {
 			cbt_group_put(group);
 			continue;
 		}
 		mutex_lock(&group->lock);
-		if (!group->gone && !cbt_pass_find(group, group->pass.id, notify->portid, &why)) {
-			pr_info("group %s: the controller closed its socket; pass %u is given up and merged back\n",
-				group->name, group->pass.id);
-			cbt_pass_give_up(group);
-		}
+		if (!group->gone)
+			give_up_of(group, notify->portid);
 		unlock_group(group);
 	}
 	return NOTIFY_OK;
@@ -742,6 +965,7 @@ int cbt_netlink_init(void)
 
 	cbt_disk_on_distrust = disk_distrusted;
 	cbt_pass_on_sealed = pass_sealed;
+	cbt_pass_on_expired = pass_expired;
 	err = genl_register_family(&family);
 	if (err)
 		return err;

@@ -40,15 +40,18 @@ const struct nla_policy blkcbt_disk_del_nl_policy[CBT_A_DISK_ID + 1] = {
 };
 
 /* CBT_CMD_DISK_GET - do */
-const struct nla_policy blkcbt_disk_get_nl_policy[CBT_A_DISK_ID + 1] = {
+const struct nla_policy blkcbt_disk_get_nl_policy[CBT_A_DISK_CONSUMER + 1] = {
 	[CBT_A_DISK_GROUP] = { .type = NLA_U32, },
 	[CBT_A_DISK_ID] = { .type = NLA_U32, },
+	[CBT_A_DISK_CONSUMER] = { .type = NLA_U32, },
 };
 
 /* CBT_CMD_PASS_BEGIN - do */
-const struct nla_policy blkcbt_pass_begin_nl_policy[CBT_A_PASS_FLAGS + 1] = {
+const struct nla_policy blkcbt_pass_begin_nl_policy[CBT_A_PASS_TIMEOUT + 1] = {
 	[CBT_A_PASS_GROUP] = { .type = NLA_U32, },
 	[CBT_A_PASS_FLAGS] = NLA_POLICY_MASK(NLA_U32, 0x7),
+	[CBT_A_PASS_CONSUMER] = { .type = NLA_U32, },
+	[CBT_A_PASS_TIMEOUT] = { .type = NLA_U32, },
 };
 
 /* CBT_CMD_PASS_GET - do */
@@ -95,8 +98,27 @@ const struct nla_policy blkcbt_map_get_nl_policy[CBT_A_MAP_OFFSET + 1] = {
 	[CBT_A_MAP_OFFSET] = { .type = NLA_U64, },
 };
 
+/* CBT_CMD_CONSUMER_NEW - do */
+const struct nla_policy blkcbt_consumer_new_nl_policy[CBT_A_CONSUMER_NAME + 1] = {
+	[CBT_A_CONSUMER_GROUP] = { .type = NLA_U32, },
+	[CBT_A_CONSUMER_NAME] = { .type = NLA_NUL_STRING, .len = 63, },
+};
+
+/* CBT_CMD_CONSUMER_DEL - do */
+const struct nla_policy blkcbt_consumer_del_nl_policy[CBT_A_CONSUMER_ID + 1] = {
+	[CBT_A_CONSUMER_GROUP] = { .type = NLA_U32, },
+	[CBT_A_CONSUMER_ID] = { .type = NLA_U32, },
+};
+
+/* CBT_CMD_CONSUMER_GET - do */
+const struct nla_policy blkcbt_consumer_get_nl_policy[CBT_A_CONSUMER_NAME + 1] = {
+	[CBT_A_CONSUMER_GROUP] = { .type = NLA_U32, },
+	[CBT_A_CONSUMER_ID] = { .type = NLA_U32, },
+	[CBT_A_CONSUMER_NAME] = { .type = NLA_NUL_STRING, .len = 63, },
+};
+
 /* Ops table for blkcbt */
-const struct genl_ops blkcbt_nl_ops[13] = {
+const struct genl_ops blkcbt_nl_ops[16] = {
 	{
 		.cmd		= CBT_CMD_GROUP_NEW,
 		.doit		= blkcbt_nl_group_new_doit,
@@ -138,14 +160,14 @@ const struct genl_ops blkcbt_nl_ops[13] = {
 		.doit		= blkcbt_nl_disk_get_doit,
 		.dumpit		= blkcbt_nl_disk_get_dumpit,
 		.policy		= blkcbt_disk_get_nl_policy,
-		.maxattr	= CBT_A_DISK_ID,
+		.maxattr	= CBT_A_DISK_CONSUMER,
 		.flags		= GENL_ADMIN_PERM,
 	},
 	{
 		.cmd		= CBT_CMD_PASS_BEGIN,
 		.doit		= blkcbt_nl_pass_begin_doit,
 		.policy		= blkcbt_pass_begin_nl_policy,
-		.maxattr	= CBT_A_PASS_FLAGS,
+		.maxattr	= CBT_A_PASS_TIMEOUT,
 		.flags		= GENL_ADMIN_PERM,
 	},
 	{
@@ -188,6 +210,28 @@ const struct genl_ops blkcbt_nl_ops[13] = {
 		.doit		= blkcbt_nl_map_get_doit,
 		.policy		= blkcbt_map_get_nl_policy,
 		.maxattr	= CBT_A_MAP_OFFSET,
+		.flags		= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd		= CBT_CMD_CONSUMER_NEW,
+		.doit		= blkcbt_nl_consumer_new_doit,
+		.policy		= blkcbt_consumer_new_nl_policy,
+		.maxattr	= CBT_A_CONSUMER_NAME,
+		.flags		= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd		= CBT_CMD_CONSUMER_DEL,
+		.doit		= blkcbt_nl_consumer_del_doit,
+		.policy		= blkcbt_consumer_del_nl_policy,
+		.maxattr	= CBT_A_CONSUMER_ID,
+		.flags		= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd		= CBT_CMD_CONSUMER_GET,
+		.doit		= blkcbt_nl_consumer_get_doit,
+		.dumpit		= blkcbt_nl_consumer_get_dumpit,
+		.policy		= blkcbt_consumer_get_nl_policy,
+		.maxattr	= CBT_A_CONSUMER_NAME,
 		.flags		= GENL_ADMIN_PERM,
 	},
 };

@@ -21,9 +21,9 @@ extern const struct nla_policy blkcbt_disk_add_nl_policy[CBT_A_DISK_CHUNK + 1];
 
 extern const struct nla_policy blkcbt_disk_del_nl_policy[CBT_A_DISK_ID + 1];
 
-extern const struct nla_policy blkcbt_disk_get_nl_policy[CBT_A_DISK_ID + 1];
+extern const struct nla_policy blkcbt_disk_get_nl_policy[CBT_A_DISK_CONSUMER + 1];
 
-extern const struct nla_policy blkcbt_pass_begin_nl_policy[CBT_A_PASS_FLAGS + 1];
+extern const struct nla_policy blkcbt_pass_begin_nl_policy[CBT_A_PASS_TIMEOUT + 1];
 
 extern const struct nla_policy blkcbt_pass_get_nl_policy[CBT_A_PASS_ID + 1];
 
@@ -37,8 +37,14 @@ extern const struct nla_policy blkcbt_pass_give_up_nl_policy[CBT_A_PASS_ID + 1];
 
 extern const struct nla_policy blkcbt_map_get_nl_policy[CBT_A_MAP_OFFSET + 1];
 
+extern const struct nla_policy blkcbt_consumer_new_nl_policy[CBT_A_CONSUMER_NAME + 1];
+
+extern const struct nla_policy blkcbt_consumer_del_nl_policy[CBT_A_CONSUMER_ID + 1];
+
+extern const struct nla_policy blkcbt_consumer_get_nl_policy[CBT_A_CONSUMER_NAME + 1];
+
 /* Ops table for blkcbt */
-extern const struct genl_ops blkcbt_nl_ops[13];
+extern const struct genl_ops blkcbt_nl_ops[16];
 
 int blkcbt_nl_group_new_doit(struct sk_buff *skb, struct genl_info *info);
 int blkcbt_nl_group_del_doit(struct sk_buff *skb, struct genl_info *info);
@@ -57,6 +63,11 @@ int blkcbt_nl_pass_commit_range_doit(struct sk_buff *skb,
 int blkcbt_nl_pass_commit_doit(struct sk_buff *skb, struct genl_info *info);
 int blkcbt_nl_pass_give_up_doit(struct sk_buff *skb, struct genl_info *info);
 int blkcbt_nl_map_get_doit(struct sk_buff *skb, struct genl_info *info);
+int blkcbt_nl_consumer_new_doit(struct sk_buff *skb, struct genl_info *info);
+int blkcbt_nl_consumer_del_doit(struct sk_buff *skb, struct genl_info *info);
+int blkcbt_nl_consumer_get_doit(struct sk_buff *skb, struct genl_info *info);
+int blkcbt_nl_consumer_get_dumpit(struct sk_buff *skb,
+				  struct netlink_callback *cb);
 
 enum {
 	BLKCBT_NLGRP_EVENTS,

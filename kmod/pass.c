@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/timekeeping.h>
 
+#include "consumer.h"
 #include "debug.h"
 #include "disk.h"
 #include "group.h"
@@ -15,170 +16,292 @@
 /* Writes that overlap the pass wait for the seal no longer than this. */
 #define HOLD_LIMIT	HZ
 
-void (*cbt_pass_on_sealed)(struct cbt_group *group);
+/* A consumer that waits for its turn to cut loses it when it is silent for so long. */
+#define TURN_LIMIT	HZ
+
+void (*cbt_pass_on_sealed)(struct cbt_consumer *consumer);
+void (*cbt_pass_on_expired)(struct cbt_consumer *consumer);
 static struct workqueue_struct *seal_queue;
 
-struct cbt_bitmap *cbt_pass_map(struct cbt_group *group, struct cbt_disk *disk)
+static struct cbt_share *share_of(const struct cbt_consumer *consumer, struct cbt_disk *disk)
 {
-	return &disk->map[group->pass.epoch->slot];
-}
-
-struct cbt_bitmap *cbt_pass_live_map(struct cbt_group *group, struct cbt_disk *disk)
-{
-	return &disk->map[group->epochs.live->slot];
+	return &disk->shares[consumer->slot];
 }
 
 /* --- preserving ---------------------------------------------------------- */
 
-/* No probe looks at them, nor at the bitmaps of released chunks, when this returns. */
-static void drop_preserves(struct cbt_group *group)
+static void list_preserve(struct cbt_disk *disk, struct cbt_preserve *preserve)
 {
-	struct cbt_preserve *dropped[CBT_GROUP_MAX_DISKS];
-	struct cbt_disk *disk;
-	unsigned int i = 0;
-
-	list_for_each_entry(disk, &group->disks, entry) {
-		if (disk->preserve)
-			dropped[i++] = disk->preserve;
-		WRITE_ONCE(disk->preserve, NULL);
-	}
-	if (!i)
-		return;
-	synchronize_rcu();
-	while (i--)
-		cbt_preserve_put(dropped[i]);
-	list_for_each_entry(disk, &group->disks, entry)
-		cbt_bitmap_clear(&disk->released);
+	preserve->next = disk->preserves;
+	/* Before the cut: whoever enters the new epoch sees it. */
+	smp_store_release(&disk->preserves, preserve);
 }
 
-static void end_images(struct cbt_group *group)
+static void unlist_preserve(struct cbt_disk *disk, struct cbt_preserve *preserve)
 {
+	struct cbt_preserve **at = &disk->preserves;
+
+	while (*at != preserve)
+		at = &(*at)->next;
+	WRITE_ONCE(*at, preserve->next);
+}
+
+/* No probe looks at them, nor at the share's bitmaps, when this returns. */
+static void drop_preserves(struct cbt_consumer *consumer)
+{
+	struct cbt_group *group = consumer->group;
+	struct cbt_share *share;
+	struct cbt_disk *disk;
+	bool any = false;
+
+	list_for_each_entry(disk, &group->disks, entry) {
+		share = share_of(consumer, disk);
+		if (!share->preserve)
+			continue;
+		unlist_preserve(disk, share->preserve);
+		any = true;
+	}
+	if (!any)
+		return;
+	synchronize_rcu();
+	list_for_each_entry(disk, &group->disks, entry) {
+		share = share_of(consumer, disk);
+		if (share->preserve)
+			cbt_preserve_put(share->preserve);
+		share->preserve = NULL;
+		cbt_bitmap_clear(&share->released);
+	}
+}
+
+static void end_images(struct cbt_consumer *consumer)
+{
+	struct cbt_group *group = consumer->group;
+	struct cbt_share *share;
 	struct cbt_disk *disk;
 
 	lockdep_assert_held(&group->lock);
 	/* No write waits any longer when devices are removed, which may need memory. */
 	list_for_each_entry(disk, &group->disks, entry)
-		if (disk->preserve)
-			cbt_preserve_end(disk->preserve);
+		if (share_of(consumer, disk)->preserve)
+			cbt_preserve_end(share_of(consumer, disk)->preserve);
 	list_for_each_entry(disk, &group->disks, entry) {
-		if (disk->image)
-			cbt_image_destroy(disk->image);
-		disk->image = NULL;
+		share = share_of(consumer, disk);
+		if (share->image)
+			cbt_image_destroy(share->image);
+		share->image = NULL;
 	}
-	drop_preserves(group);
+	drop_preserves(consumer);
 }
 
-static int begin_image(struct cbt_disk *disk, unsigned int slot)
+static int begin_image(struct cbt_consumer *consumer, struct cbt_disk *disk, unsigned int slot)
 {
-	struct cbt_preserve *preserve = cbt_preserve_create(disk, slot);
+	struct cbt_share *share = share_of(consumer, disk);
+	struct cbt_preserve *preserve = cbt_preserve_create(disk, share, slot);
 
 	if (IS_ERR(preserve))
 		return PTR_ERR(preserve);
-	disk->image = cbt_image_create(disk, preserve);
-	if (IS_ERR(disk->image)) {
-		int err = PTR_ERR(disk->image);
+	share->image = cbt_image_create(disk, consumer->slot, preserve);
+	if (IS_ERR(share->image)) {
+		int err = PTR_ERR(share->image);
 
-		disk->image = NULL;
+		share->image = NULL;
 		cbt_preserve_put(preserve);
 		return err;
 	}
-	/* Before the cut: whoever enters the new epoch sees it. */
-	smp_store_release(&disk->preserve, preserve);
+	share->preserve = preserve;
+	list_preserve(disk, preserve);
 	return 0;
 }
 
 /* For the pass about to be cut. What cannot be had is done without: the pass is fuzzy then. */
-static void begin_images(struct cbt_group *group)
+static void begin_images(struct cbt_consumer *consumer)
 {
+	struct cbt_group *group = consumer->group;
 	struct cbt_disk *disk;
 	int err;
 
 	list_for_each_entry(disk, &group->disks, entry) {
-		err = begin_image(disk, group->epochs.live->slot);
+		err = begin_image(consumer, disk, group->epochs.live->slot);
 		if (err) {
 			pr_warn_ratelimited("%s: no image of it can be made (%d); the pass is fuzzy\n", disk->path, err);
-			end_images(group);
+			end_images(consumer);
 			return;
 		}
 	}
 }
 
-static void images_sealed(struct cbt_group *group)
+static void for_preserves(struct cbt_consumer *consumer, void (*act)(struct cbt_preserve *preserve))
 {
 	struct cbt_disk *disk;
 
-	list_for_each_entry(disk, &group->disks, entry)
-		if (disk->preserve)
-			cbt_preserve_sealed(disk->preserve);
+	list_for_each_entry(disk, &consumer->group->disks, entry)
+		if (share_of(consumer, disk)->preserve)
+			act(share_of(consumer, disk)->preserve);
 }
 
-static void fail_images(struct cbt_group *group)
-{
-	struct cbt_disk *disk;
+/* --- the seal ------------------------------------------------------------ */
 
-	list_for_each_entry(disk, &group->disks, entry)
-		if (disk->preserve)
-			cbt_preserve_fail(disk->preserve);
+/* What the drained epoch marked on one disk goes to all consumers. */
+static void move_marks(struct cbt_group *group, struct cbt_disk *disk)
+{
+	struct cbt_bitmap *marked = &disk->map[group->seal.epoch->slot];
+	struct cbt_consumer *cutter = group->seal.cutter, *consumer;
+
+	for_each_cbt_consumer(group, consumer)
+		cbt_bitmap_merge(consumer == cutter ? &share_of(consumer, disk)->map :
+						      cbt_consumer_owed(consumer, disk), marked);
+	if (cutter && share_of(cutter, disk)->preserve)
+		cbt_preserve_moved(share_of(cutter, disk)->preserve);
+	/* Who finds them gone from here finds them there; pairs with cbt_bitmap_count_range(). */
+	smp_mb();
+	cbt_bitmap_clear(marked);
 }
 
-/* --- the pass ------------------------------------------------------------ */
-
-static void merge_back(struct cbt_group *group)
+static bool drained(const struct cbt_epoch *epoch)
 {
-	struct cbt_disk *disk;
-
-	lockdep_assert_held(&group->lock);
-	list_for_each_entry(disk, &group->disks, entry) {
-		cbt_bitmap_merge(cbt_pass_live_map(group, disk), cbt_pass_map(group, disk));
-		cbt_bitmap_clear(cbt_pass_map(group, disk));
-	}
-	group->pass.state = CBT_PASS_NONE;
-}
-
-static bool drained(const struct cbt_pass *pass)
-{
-	return cbt_epoch_drained(pass->epoch) || cbt_debug_skip_seal();
+	return cbt_epoch_drained(epoch) || cbt_debug_skip_seal();
 }
 
 /* Goes on as far as the epoch allows; true when there is nothing left to wait for. */
 static bool advance(struct cbt_group *group)
 {
-	struct cbt_pass *pass = &group->pass;
+	struct cbt_consumer *cutter = group->seal.cutter;
+	struct cbt_disk *disk;
 
 	lockdep_assert_held(&group->lock);
-	if (pass->state == CBT_PASS_NONE || pass->state == CBT_PASS_SEALED)
+	if (!group->seal.epoch)
 		return true;
-	if (!drained(pass))
+	if (!drained(group->seal.epoch))
 		return false;
-	if (pass->state == CBT_PASS_ABANDONED) {
-		merge_back(group);
+	if (cutter)
+		for_preserves(cutter, cbt_preserve_sealed);
+	list_for_each_entry(disk, &group->disks, entry)
+		move_marks(group, disk);
+	group->seal.epoch = NULL;
+	group->seal.cutter = NULL;
+	if (!cutter)
 		return true;
-	}
-	pass->state = CBT_PASS_SEALED;
-	images_sealed(group);
+	cutter->pass.state = CBT_PASS_SEALED;
 	if (cbt_pass_on_sealed)
-		cbt_pass_on_sealed(group);
+		cbt_pass_on_sealed(cutter);
 	return true;
+}
+
+void cbt_pass_look(struct cbt_group *group)
+{
+	advance(group);
 }
 
 static void poll(struct work_struct *work)
 {
-	struct cbt_pass *pass = container_of(to_delayed_work(work), struct cbt_pass, poll);
-	struct cbt_group *group = container_of(pass, struct cbt_group, pass);
+	struct cbt_seal *seal = container_of(to_delayed_work(work), struct cbt_seal, poll);
+	struct cbt_group *group = container_of(seal, struct cbt_group, seal);
 
 	mutex_lock(&group->lock);
 	if (!group->gone && !advance(group)) {
-		if (time_after(jiffies, pass->begun_jiffies + HOLD_LIMIT))
-			fail_images(group);
-		if (time_after(jiffies, pass->cut_jiffies + SEAL_WARN)) {
-			pr_warn_ratelimited("group %s: writes have been in flight for 30 s since the cut of pass %u\n",
-					    group->name, pass->id);
-			pass->cut_jiffies = jiffies;
+		if (seal->cutter && time_after(jiffies, seal->cut_jiffies + HOLD_LIMIT))
+			for_preserves(seal->cutter, cbt_preserve_fail);
+		if (time_after(jiffies, seal->warned_jiffies + SEAL_WARN)) {
+			pr_warn_ratelimited("group %s: writes have been in flight for 30 s since the last cut\n",
+					    group->name);
+			seal->warned_jiffies = jiffies;
 		}
-		queue_delayed_work(seal_queue, &pass->poll, SEAL_POLL);
+		queue_delayed_work(seal_queue, &seal->poll, SEAL_POLL);
 	}
 	mutex_unlock(&group->lock);
 }
+
+static void cut(struct cbt_consumer *consumer)
+{
+	struct cbt_group *group = consumer->group;
+	struct cbt_seal *seal = &group->seal;
+
+	seal->epoch = cbt_epochs_cut(&group->epochs);
+	consumer->pass.cut_time_ns = ktime_get_real_ns();
+	consumer->pass.state = CBT_PASS_SEALING;
+	seal->cutter = consumer;
+	seal->cut_jiffies = seal->warned_jiffies = jiffies;
+}
+
+/* --- whose turn it is to cut ------------------------------------------------ */
+
+static bool waits(const struct cbt_consumer *consumer)
+{
+	return consumer->ticket && time_before(jiffies, consumer->asked + TURN_LIMIT);
+}
+
+static bool is_turn(struct cbt_consumer *consumer)
+{
+	struct cbt_group *group = consumer->group;
+	struct cbt_consumer *other;
+
+	for_each_cbt_consumer(group, other)
+		if (other != consumer && waits(other) &&
+		    (!waits(consumer) || other->ticket < consumer->ticket))
+			return false;
+	return true;
+}
+
+static int wait_for_turn(struct cbt_consumer *consumer)
+{
+	if (!waits(consumer))
+		consumer->ticket = ++consumer->group->last_ticket;
+	consumer->asked = jiffies;
+	return -EAGAIN;
+}
+
+static int check_idle(struct cbt_consumer *consumer, const char **why)
+{
+	bool idle = advance(consumer->group);
+
+	if (consumer->pass.state != CBT_PASS_NONE) {
+		*why = "a pass is under way; commit it or give it up first";
+		return -EBUSY;
+	}
+	if (!idle) {
+		*why = "writes of before the last cut are still in flight; try again";
+		return wait_for_turn(consumer);
+	}
+	if (!is_turn(consumer)) {
+		*why = "another consumer of the group waits to cut and comes first; try again";
+		return wait_for_turn(consumer);
+	}
+	consumer->ticket = 0;
+	return 0;
+}
+
+/* --- the end by deadline ----------------------------------------------------- */
+
+static void touch(struct cbt_pass *pass)
+{
+	pass->deadline = jiffies + pass->timeout;
+}
+
+static void expire(struct work_struct *work)
+{
+	struct cbt_pass *pass = container_of(to_delayed_work(work), struct cbt_pass, expire);
+	struct cbt_consumer *consumer = container_of(pass, struct cbt_consumer, pass);
+	struct cbt_group *group = consumer->group;
+
+	mutex_lock(&group->lock);
+	if (group->gone || pass->state == CBT_PASS_NONE) {
+		mutex_unlock(&group->lock);
+		return;
+	}
+	if (time_before(jiffies, pass->deadline)) {
+		queue_delayed_work(seal_queue, &pass->expire, pass->deadline - jiffies);
+	} else {
+		pr_warn("group %s: the controller was silent for %u s; pass %u is given up and merged back\n",
+			group->name, jiffies_to_msecs(pass->timeout) / 1000, pass->id);
+		pass->expired_id = pass->id;
+		cbt_pass_give_up(consumer);
+		if (cbt_pass_on_expired)
+			cbt_pass_on_expired(consumer);
+	}
+	mutex_unlock(&group->lock);
+}
+
+/* --- the pass ------------------------------------------------------------ */
 
 int cbt_pass_init(void)
 {
@@ -193,34 +316,39 @@ void cbt_pass_exit(void)
 
 void cbt_pass_setup(struct cbt_group *group)
 {
-	INIT_DELAYED_WORK(&group->pass.poll, poll);
+	unsigned int i;
+
+	cbt_consumers_setup(group);
+	INIT_DELAYED_WORK(&group->seal.poll, poll);
+	for (i = 0; i < CBT_CONSUMERS_MAX; i++)
+		INIT_DELAYED_WORK(&group->consumers[i].pass.expire, expire);
 }
 
 void cbt_pass_teardown(struct cbt_group *group)
 {
-	cancel_delayed_work_sync(&group->pass.poll);
+	unsigned int i;
+
+	cancel_delayed_work_sync(&group->seal.poll);
+	for (i = 0; i < CBT_CONSUMERS_MAX; i++)
+		cancel_delayed_work_sync(&group->consumers[i].pass.expire);
 }
 
 bool cbt_pass_under_way(struct cbt_group *group)
 {
+	struct cbt_consumer *consumer;
+
 	lockdep_assert_held(&group->lock);
-	return !advance(group) || group->pass.state != CBT_PASS_NONE;
+	if (!advance(group))
+		return true;
+	for_each_cbt_consumer(group, consumer)
+		if (consumer->pass.state != CBT_PASS_NONE)
+			return true;
+	return false;
 }
 
-static int check_idle(struct cbt_group *group, const char **why)
+static int check_disks(struct cbt_consumer *consumer, bool full, const char **why)
 {
-	if (!cbt_pass_under_way(group))
-		return 0;
-	if (group->pass.state == CBT_PASS_ABANDONED) {
-		*why = "writes of a pass that was given up are still in flight; try again";
-		return -EAGAIN;
-	}
-	*why = "a pass is under way; commit it or give it up first";
-	return -EBUSY;
-}
-
-static int check_disks(struct cbt_group *group, bool full, const char **why)
-{
+	struct cbt_group *group = consumer->group;
 	struct cbt_disk *disk;
 	unsigned int reasons;
 
@@ -233,7 +361,7 @@ static int check_disks(struct cbt_group *group, bool full, const char **why)
 			*why = "a device of the group has gone away; remove its disk from the group";
 			return -ENODEV;
 		}
-		reasons = atomic_read(&disk->untrusted);
+		reasons = atomic_read(&share_of(consumer, disk)->untrusted);
 		if (reasons & (CBT_UNTRUSTED_RESIZED | CBT_UNTRUSTED_REMOVED)) {
 			*why = "a device of the group is no longer the one that was added; remove its disk and add it again";
 			return -ESTALE;
@@ -247,97 +375,113 @@ static int check_disks(struct cbt_group *group, bool full, const char **why)
 }
 
 /*
- * Trust comes back before the cut: whatever is noticed from here on, also of a write
- * that was in flight unseen at the cut, takes it away again for the next pass.
+ * The map of the pass, but for what the epoch under way has marked; before the cut, since a
+ * write of after it looks there whether it must be held.
+ *
+ * Trust comes back before the cut, too, and for this consumer alone: whatever is noticed
+ * from here on, also of a write that was in flight unseen at the cut, takes it away again for
+ * the next pass.
  */
-static void trust_disks(struct cbt_group *group)
+static void make_maps(struct cbt_consumer *consumer, bool full)
 {
+	struct cbt_group *group = consumer->group;
+	struct cbt_share *share;
 	struct cbt_disk *disk;
 
-	list_for_each_entry(disk, &group->disks, entry)
-		cbt_disk_trust(disk);
+	list_for_each_entry(disk, &group->disks, entry) {
+		share = share_of(consumer, disk);
+		if (full)
+			cbt_disk_trust(share);
+		if (share->owed.bits)
+			swap(share->owed, share->map);	/* the map of no pass is clear */
+		if (full)
+			cbt_bitmap_fill(&share->map);
+	}
 	/* The trust before the cut. */
 	smp_mb();
 }
 
-/* Before the cut: a write of after it looks into the map whether it must be held. */
-static void fill_maps(struct cbt_group *group)
+int cbt_pass_begin(struct cbt_consumer *consumer, const struct cbt_pass_spec *spec,
+		   const char **why)
 {
-	struct cbt_disk *disk;
-
-	list_for_each_entry(disk, &group->disks, entry)
-		cbt_bitmap_fill(cbt_pass_live_map(group, disk));
-}
-
-int cbt_pass_begin(struct cbt_group *group, u32 flags, u32 portid, const char **why)
-{
-	struct cbt_pass *pass = &group->pass;
-	bool full = flags & CBT_PASS_F_FULL;
+	struct cbt_group *group = consumer->group;
+	struct cbt_pass *pass = &consumer->pass;
+	bool full = spec->flags & CBT_PASS_F_FULL;
 	int err;
 
 	lockdep_assert_held(&group->lock);
-	err = check_idle(group, why);
+	err = check_idle(consumer, why);
 	if (!err)
-		err = check_disks(group, full, why);
+		err = check_disks(consumer, full, why);
 	if (err)
 		return err;
 
-	if (full) {
-		trust_disks(group);
-		fill_maps(group);
-	}
-	if (!(flags & CBT_PASS_F_FUZZY))
-		begin_images(group);
-	pass->epoch = cbt_epochs_cut(&group->epochs);
-	pass->cut_time_ns = ktime_get_real_ns();
-	pass->cut_jiffies = pass->begun_jiffies = jiffies;
-	pass->state = CBT_PASS_SEALING;
+	make_maps(consumer, full);
+	if (!(spec->flags & CBT_PASS_F_FUZZY))
+		begin_images(consumer);
+	cut(consumer);
 	pass->fuzzy = false;
-	pass->id++;
-	pass->flags = flags;
-	pass->portid = portid;
-	cbt_epoch_wait_drained(pass->epoch, SEAL_INLINE);
+	pass->id = ++group->last_pass_id;
+	pass->flags = spec->flags;
+	pass->portid = spec->portid;
+	pass->timeout = msecs_to_jiffies(spec->timeout_ms);
+	touch(pass);
+	mod_delayed_work(seal_queue, &pass->expire, pass->timeout);
+	cbt_epoch_wait_drained(group->seal.epoch, SEAL_INLINE);
 	if (!advance(group))
-		queue_delayed_work(seal_queue, &pass->poll, SEAL_POLL);
+		queue_delayed_work(seal_queue, &group->seal.poll, SEAL_POLL);
 	return 0;
 }
 
-int cbt_pass_find(struct cbt_group *group, u32 id, u32 portid, const char **why)
+struct cbt_consumer *cbt_pass_find(struct cbt_group *group, u32 id, u32 portid, const char **why)
 {
-	struct cbt_pass *pass = &group->pass;
+	struct cbt_consumer *consumer;
+	int err = -ENOENT;
 
 	lockdep_assert_held(&group->lock);
-	if ((pass->state != CBT_PASS_SEALING && pass->state != CBT_PASS_SEALED) || pass->id != id) {
-		*why = "no such pass is under way; it was committed or given up";
-		return -ENOENT;
-	}
-	if (pass->portid != portid) {
+	*why = "no such pass is under way; it was committed or given up";
+	for_each_cbt_consumer(group, consumer) {
+		struct cbt_pass *pass = &consumer->pass;
+
+		if (id && pass->expired_id == id) {
+			*why = "the pass was given up: its owner was silent for longer than its timeout; begin a new one";
+			err = -ETIME;
+		}
+		if (pass->state == CBT_PASS_NONE || pass->id != id)
+			continue;
+		if (pass->portid == portid) {
+			touch(pass);
+			return consumer;
+		}
 		*why = "the pass belongs to another socket";
-		return -EPERM;
+		err = -EPERM;
 	}
-	return 0;
+	return ERR_PTR(err);
 }
 
-int cbt_pass_find_sealed(struct cbt_group *group, u32 id, u32 portid, const char **why)
+struct cbt_consumer *cbt_pass_find_sealed(struct cbt_group *group, u32 id, u32 portid,
+					  const char **why)
 {
-	int err = cbt_pass_find(group, id, portid, why);
+	struct cbt_consumer *consumer;
 
-	if (!err && !advance(group)) {
+	advance(group);
+	consumer = cbt_pass_find(group, id, portid, why);
+	if (!IS_ERR(consumer) && consumer->pass.state != CBT_PASS_SEALED) {
 		*why = "the pass is not sealed yet; writes of before its cut are in flight";
-		return -EAGAIN;
+		return ERR_PTR(-EAGAIN);
 	}
-	return err;
+	return consumer;
 }
 
-void cbt_pass_commit(struct cbt_group *group)
+void cbt_pass_commit(struct cbt_consumer *consumer)
 {
 	struct cbt_disk *disk;
 
-	lockdep_assert_held(&group->lock);
-	end_images(group);
-	list_for_each_entry(disk, &group->disks, entry)
-		cbt_bitmap_clear(cbt_pass_map(group, disk));
-	group->pass.state = CBT_PASS_NONE;
+	lockdep_assert_held(&consumer->group->lock);
+	end_images(consumer);
+	list_for_each_entry(disk, &consumer->group->disks, entry)
+		cbt_bitmap_clear(&share_of(consumer, disk)->map);
+	consumer->pass.state = CBT_PASS_NONE;
 }
 
 static int check_range(const struct cbt_disk *disk, u64 offset, u64 length, const char **why)
@@ -362,99 +506,155 @@ static void whole_chunks(const struct cbt_disk *disk, u64 offset, u64 length, u6
 	*end = max(*first, *end);
 }
 
-int cbt_pass_release(struct cbt_group *group, struct cbt_disk *disk, u64 offset, u64 length,
+int cbt_pass_release(struct cbt_consumer *consumer, struct cbt_disk *disk, u64 offset, u64 length,
 		     const char **why)
 {
+	struct cbt_preserve *preserve = share_of(consumer, disk)->preserve;
 	u64 first, end;
 	int err;
 
-	lockdep_assert_held(&group->lock);
+	lockdep_assert_held(&consumer->group->lock);
 	err = check_range(disk, offset, length, why);
-	if (err || !disk->preserve)
+	if (err || !preserve)
 		return err;
 	whole_chunks(disk, offset, length, &first, &end);
 	if (first < end)
-		cbt_preserve_release(disk->preserve, first, end);
+		cbt_preserve_release(preserve, first, end);
 	return 0;
 }
 
-int cbt_pass_commit_range(struct cbt_group *group, struct cbt_disk *disk, u64 offset, u64 length,
-			  const char **why)
+int cbt_pass_commit_range(struct cbt_consumer *consumer, struct cbt_disk *disk, u64 offset,
+			  u64 length, const char **why)
 {
 	struct cbt_pass_counts counts;
 	u64 first, end;
 	int err;
 
-	lockdep_assert_held(&group->lock);
+	lockdep_assert_held(&consumer->group->lock);
 	err = check_range(disk, offset, length, why);
 	if (err)
 		return err;
 	/* What leaves the map must not take with it that it was overwritten. */
-	cbt_pass_count_disk(group, disk, &counts);
+	cbt_pass_count_disk(consumer, disk, &counts);
 	if (counts.overwritten)
-		group->pass.fuzzy = true;
+		consumer->pass.fuzzy = true;
 	whole_chunks(disk, offset, length, &first, &end);
 	if (first < end)
-		cbt_bitmap_clear_range(cbt_pass_map(group, disk), first, end - first);
+		cbt_bitmap_clear_range(&share_of(consumer, disk)->map, first, end - first);
 	return 0;
 }
 
-void cbt_pass_give_up(struct cbt_group *group)
+void cbt_pass_give_up(struct cbt_consumer *consumer)
 {
+	struct cbt_group *group = consumer->group;
+	struct cbt_share *share;
+	struct cbt_disk *disk;
+
 	lockdep_assert_held(&group->lock);
-	end_images(group);
-	if (advance(group))
-		merge_back(group);
-	else
-		group->pass.state = CBT_PASS_ABANDONED;	/* the poll goes on */
+	if (consumer->pass.state == CBT_PASS_NONE)
+		return;
+	end_images(consumer);
+	/* Nobody marks this map. What is still marked in its epoch comes back with the seal. */
+	list_for_each_entry(disk, &group->disks, entry) {
+		share = share_of(consumer, disk);
+		cbt_bitmap_merge(cbt_consumer_owed(consumer, disk), &share->map);
+		cbt_bitmap_clear(&share->map);
+	}
+	if (group->seal.cutter == consumer)
+		group->seal.cutter = NULL;
+	consumer->pass.state = CBT_PASS_NONE;
+	advance(group);
 }
 
 void cbt_pass_cancel(struct cbt_group *group)
 {
+	struct cbt_consumer *consumer;
+
 	lockdep_assert_held(&group->lock);
-	end_images(group);
-	group->pass.state = CBT_PASS_NONE;
+	for_each_cbt_consumer(group, consumer) {
+		end_images(consumer);
+		consumer->pass.state = CBT_PASS_NONE;
+	}
+	group->seal.epoch = NULL;
+	group->seal.cutter = NULL;
 }
 
-void cbt_pass_count_disk(struct cbt_group *group, struct cbt_disk *disk,
+/* --- counting ------------------------------------------------------------ */
+
+/* What was marked for the consumer and is in no pass of its own; returns how many bitmaps. */
+static unsigned int dirty_maps(struct cbt_consumer *consumer, struct cbt_disk *disk,
+			       const struct cbt_bitmap *maps[3])
+{
+	struct cbt_group *group = consumer->group;
+	struct cbt_share *share = share_of(consumer, disk);
+	unsigned int count = 0, slot;
+
+	for (slot = 0; slot < 2; slot++)
+		if (group->seal.cutter != consumer || group->seal.epoch->slot != slot)
+			maps[count++] = &disk->map[slot];
+	if (share->owed.bits)
+		maps[count++] = &share->owed;
+	return count;
+}
+
+u64 cbt_pass_count_dirty(struct cbt_consumer *consumer, struct cbt_disk *disk)
+{
+	const struct cbt_bitmap *maps[3];
+	unsigned int count = dirty_maps(consumer, disk, maps);
+
+	lockdep_assert_held(&consumer->group->lock);
+	return cbt_bitmap_count_any(maps, count, NULL);
+}
+
+static void count_map(struct cbt_consumer *consumer, struct cbt_disk *disk,
+		      const struct cbt_bitmap *map, struct cbt_pass_counts *counts)
+{
+	struct cbt_preserve *preserve = share_of(consumer, disk)->preserve;
+	const struct cbt_bitmap *maps[3];
+	unsigned int count = dirty_maps(consumer, disk, maps);
+
+	counts->chunks += cbt_bitmap_count(map);
+	if (!preserve || READ_ONCE(preserve->torn))
+		counts->overwritten += cbt_bitmap_count_any(maps, count, map);
+}
+
+void cbt_pass_count_disk(struct cbt_consumer *consumer, struct cbt_disk *disk,
 			 struct cbt_pass_counts *counts)
 {
-	struct cbt_bitmap *map;
+	struct cbt_group *group = consumer->group;
 
 	lockdep_assert_held(&group->lock);
 	*counts = (struct cbt_pass_counts){ 0 };
-	if (group->pass.state != CBT_PASS_SEALING && group->pass.state != CBT_PASS_SEALED)
+	if (consumer->pass.state == CBT_PASS_NONE)
 		return;
-	map = cbt_pass_map(group, disk);
-	counts->chunks = cbt_bitmap_count(map);
-	if (disk->preserve && !READ_ONCE(disk->preserve->torn))
-		return;
-	counts->overwritten = cbt_bitmap_count_common(map, cbt_pass_live_map(group, disk));
+	count_map(consumer, disk, &share_of(consumer, disk)->map, counts);
+	if (group->seal.cutter == consumer)
+		count_map(consumer, disk, &disk->map[group->seal.epoch->slot], counts);
 }
 
-void cbt_pass_count(struct cbt_group *group, struct cbt_pass_counts *counts)
+void cbt_pass_count(struct cbt_consumer *consumer, struct cbt_pass_counts *counts)
 {
 	struct cbt_pass_counts one;
 	struct cbt_disk *disk;
 
 	*counts = (struct cbt_pass_counts){ 0 };
-	list_for_each_entry(disk, &group->disks, entry) {
-		cbt_pass_count_disk(group, disk, &one);
+	list_for_each_entry(disk, &consumer->group->disks, entry) {
+		cbt_pass_count_disk(consumer, disk, &one);
 		counts->chunks += one.chunks;
 		counts->overwritten += one.overwritten;
 	}
 }
 
-bool cbt_pass_fuzzy(struct cbt_group *group, const struct cbt_pass_counts *counts)
+bool cbt_pass_fuzzy(struct cbt_consumer *consumer, const struct cbt_pass_counts *counts)
 {
 	struct cbt_disk *disk;
 
-	lockdep_assert_held(&group->lock);
-	if (group->pass.fuzzy || counts->overwritten)
+	lockdep_assert_held(&consumer->group->lock);
+	if (consumer->pass.fuzzy || counts->overwritten)
 		return true;
 	/* A write that was not seen may have been a new one. */
-	list_for_each_entry(disk, &group->disks, entry)
-		if (atomic_read(&disk->untrusted))
+	list_for_each_entry(disk, &consumer->group->disks, entry)
+		if (atomic_read(&share_of(consumer, disk)->untrusted))
 			return true;
 	return false;
 }

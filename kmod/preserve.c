@@ -140,7 +140,8 @@ static void free_preserve(struct work_struct *work)
 	kfree(preserve);
 }
 
-struct cbt_preserve *cbt_preserve_create(struct cbt_disk *disk, unsigned int slot)
+struct cbt_preserve *cbt_preserve_create(struct cbt_disk *disk, struct cbt_share *share,
+					 unsigned int slot)
 {
 	struct cbt_preserve *preserve = kzalloc(sizeof(*preserve), GFP_KERNEL);
 	int err;
@@ -163,6 +164,7 @@ struct cbt_preserve *cbt_preserve_create(struct cbt_disk *disk, unsigned int slo
 	kref_get(&disk->group->ref);
 	preserve->group = disk->group;
 	preserve->disk = disk;
+	preserve->share = share;
 	preserve->slot = slot;
 	preserve->chunk_shift = disk->chunk_shift;
 	preserve->sectors = disk->end - disk->first;
@@ -210,6 +212,12 @@ void cbt_preserve_sealed(struct cbt_preserve *preserve)
 	unpark(preserve);
 }
 
+void cbt_preserve_moved(struct cbt_preserve *preserve)
+{
+	/* The share's map first: who sees this looks there only. */
+	smp_store_release(&preserve->slot, CBT_PRESERVE_NO_SLOT);
+}
+
 void cbt_preserve_fail(struct cbt_preserve *preserve)
 {
 	WRITE_ONCE(preserve->torn, true);
@@ -232,7 +240,7 @@ void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end)
 	struct kept *kept;
 	unsigned long chunk;
 
-	cbt_bitmap_set(&preserve->disk->released, first, end - first);
+	cbt_bitmap_set(&preserve->share->released, first, end - first);
 	xa_for_each_range(&preserve->kept, chunk, kept, first, end - 1) {
 		/* The array's reference goes with whoever takes the entry out. */
 		kept = xa_erase(&preserve->kept, chunk);
@@ -247,7 +255,15 @@ void cbt_preserve_release(struct cbt_preserve *preserve, u64 first, u64 end)
 static u64 wanted(const struct cbt_preserve *preserve, const struct cbt_disk *disk, u64 first,
 		  u64 end)
 {
-	return cbt_bitmap_count_range(&disk->map[preserve->slot], &disk->released, first, end);
+	/*
+	 * Pairs with cbt_preserve_moved(). By now the epoch may be another one, and what it
+	 * has besides is nothing to keep; a write that waits for that looks again.
+	 */
+	unsigned int slot = smp_load_acquire(&preserve->slot);
+
+	return cbt_bitmap_count_range(&preserve->share->map,
+				      slot == CBT_PRESERVE_NO_SLOT ? NULL : &disk->map[slot],
+				      &preserve->share->released, first, end);
 }
 
 bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk,
@@ -256,11 +272,11 @@ bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk,
 	/* Pairs with cbt_preserve_fail(). */
 	if (smp_load_acquire(&preserve->off))
 		return false;
-	if (epoch->slot != preserve->slot)
+	if (epoch->slot != READ_ONCE(preserve->slot))
 		return wanted(preserve, disk, first, end);
 	/* A write of the pass itself: has a new one passed it by before it had marked? */
 	if (READ_ONCE(disk->group->epochs.live) != epoch &&
-	    cbt_bitmap_count_range(&disk->map[!preserve->slot], NULL, first, end))
+	    cbt_bitmap_count_range(&disk->map[!epoch->slot], NULL, NULL, first, end))
 		WRITE_ONCE(preserve->torn, true);
 	return false;
 }

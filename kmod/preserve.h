@@ -17,6 +17,9 @@
  * they must be held. Each marks first and looks second, with a full barrier
  * between: either the late marker sees that a new write has passed it by, and the
  * pass is fuzzy (torn), or the new write sees the mark and is held.
+ *
+ * Several consumers may have a pass of one disk, each cut at another time: each keeps for
+ * itself, and a write goes on when all have seen to it.
  */
 #ifndef CBT_PRESERVE_H
 #define CBT_PRESERVE_H
@@ -33,12 +36,17 @@
 
 struct cbt_group;
 
+#define CBT_PRESERVE_NO_SLOT	2
+
 struct cbt_preserve {
 	struct kref ref;
 	struct work_struct free_work;
+	struct cbt_preserve *next;	/* cbt_disk.preserves */
 	struct cbt_group *group;	/* with a reference, for the budget */
 	struct cbt_disk *disk;		/* under @gate until @off */
-	unsigned int slot;		/* of the pass's map */
+	struct cbt_share *share;	/* of the disk; the same */
+	/* The epoch whose map is the pass's, too; none once its marks are in the share's map. */
+	unsigned int slot;
 	unsigned int chunk_shift;
 	sector_t sectors;		/* size of the disk */
 	struct block_device *origin;
@@ -57,16 +65,19 @@ int cbt_preserve_init(void);
 void cbt_preserve_exit(void);
 
 /*
- * For a pass about to be cut, whose map will be that of @slot. Opens the device. May
- * sleep; the group's lock is held. -ENOMEM, or why the device cannot be opened.
+ * For a pass about to be cut, whose map will be that of @share and of the epoch of @slot. Opens
+ * the device. May sleep; the group's lock is held. -ENOMEM, or why the device cannot be opened.
  */
-struct cbt_preserve *cbt_preserve_create(struct cbt_disk *disk, unsigned int slot);
+struct cbt_preserve *cbt_preserve_create(struct cbt_disk *disk, struct cbt_share *share,
+					 unsigned int slot);
 struct cbt_preserve *cbt_preserve_get(struct cbt_preserve *preserve);
 /* Any context. */
 void cbt_preserve_put(struct cbt_preserve *preserve);
 
 /* Held writes may be seen to. */
 void cbt_preserve_sealed(struct cbt_preserve *preserve);
+/* All that the epoch's map holds is in the share's map: the former is not looked at again. */
+void cbt_preserve_moved(struct cbt_preserve *preserve);
 /* Ends preserving before its time: the pass is fuzzy. Any context that may not sleep, too. */
 void cbt_preserve_fail(struct cbt_preserve *preserve);
 /* The pass is over: held writes go on, the disk's bitmaps are not looked at again. May sleep. */
@@ -90,8 +101,8 @@ static inline bool cbt_preserve_must_hold(struct cbt_preserve *preserve, struct 
 	u64 last = (end - 1 - disk->first) >> disk->chunk_shift;
 
 	/* The most frequent one: a new write of one chunk that is not in the pass. */
-	if (from == last && epoch->slot != preserve->slot &&
-	    !cbt_bitmap_test(&disk->map[preserve->slot], from))
+	if (from == last && smp_load_acquire(&preserve->slot) == CBT_PRESERVE_NO_SLOT &&
+	    !cbt_bitmap_test(&preserve->share->map, from))
 		return false;
 	return cbt_preserve_look(preserve, disk, epoch, from, last + 1);
 }

@@ -40,12 +40,24 @@ static bool reaches(const struct cbt_disk *disk, const struct block_device *bdev
 	return !disk->partno || !partno || partno == disk->partno;
 }
 
+/* The first of the passes from @preserve on for which what stands there has to be kept. */
+static __always_inline struct cbt_preserve *next_hold(struct cbt_preserve *preserve,
+						      struct cbt_disk *disk,
+						      const struct cbt_epoch *epoch, sector_t first,
+						      sector_t end)
+{
+	while (unlikely(preserve) &&
+	       !cbt_preserve_must_hold(preserve, disk, epoch, first, end))
+		preserve = READ_ONCE(preserve->next);
+	return preserve;
+}
+
 /* No memory for the context. Its completion will find the write unseen and say so again. */
 static noinline void miss_write(struct cbt_disk *disk, struct cbt_epoch *epoch,
-				struct cbt_preserve *preserve)
+				struct cbt_preserve *preserve, sector_t first, sector_t end)
 {
 	cbt_disk_distrust(disk, CBT_UNTRUSTED_MEMORY);
-	if (preserve)
+	for (; preserve; preserve = next_hold(READ_ONCE(preserve->next), disk, epoch, first, end))
 		cbt_preserve_fail(preserve);
 	cbt_epoch_leave(epoch);
 }
@@ -57,15 +69,17 @@ struct target {
 	bool may_wait;		/* it can be re-targeted from here to wait for what has to be kept */
 };
 
-/* What cannot wait for the past goes on without it. */
-static noinline void hold_write(struct cbt_disk *disk, struct bio *bio, const struct target to,
+/* It waits for @preserve and all behind it that need it; what cannot goes on without the past. */
+static noinline void hold_write(struct cbt_disk *disk, const struct cbt_epoch *epoch,
+				struct bio *bio, const struct target to,
 				struct cbt_preserve *preserve)
 {
 	sector_t first = max(to.first, disk->first), end = min(to.end, disk->end);
 
-	if (!to.may_wait ||
-	    !cbt_write_hold(bio, to.bdev, preserve, first - disk->first, end - disk->first))
-		cbt_preserve_fail(preserve);
+	for (; preserve; preserve = next_hold(READ_ONCE(preserve->next), disk, epoch, first, end))
+		if (!to.may_wait || !cbt_write_hold(bio, to.bdev, preserve, first - disk->first,
+						    end - disk->first))
+			cbt_preserve_fail(preserve);
 }
 
 /* @bio changes sectors @first to @end of the disk, or none of them if not @some. */
@@ -79,14 +93,13 @@ static __always_inline void take_write(struct cbt_disk *disk, struct bio *bio,
 	if (some) {
 		/* The mark before the look, see preserve.h; a full barrier is in it. */
 		cbt_disk_mark(disk, epoch->slot, first, end);
-		preserve = READ_ONCE(disk->preserve);
+		preserve = READ_ONCE(disk->preserves);
 	}
-	if (unlikely(preserve) && !cbt_preserve_must_hold(preserve, disk, epoch, first, end))
-		preserve = NULL;
+	preserve = next_hold(preserve, disk, epoch, first, end);
 	if (unlikely(!cbt_write_wrap(disk, epoch, bio, to.first, to.end)))
-		miss_write(disk, epoch, preserve);
+		miss_write(disk, epoch, preserve, first, end);
 	else if (unlikely(preserve))
-		hold_write(disk, bio, to, preserve);
+		hold_write(disk, epoch, bio, to, preserve);
 }
 
 /* A write of which only a part, or nothing, lies in what is tracked. */

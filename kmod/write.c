@@ -128,6 +128,22 @@ static noinline void end_chained(struct bio *bio, struct cbt_epoch *epoch)
 	preempt_enable();
 }
 
+/* The first of those it has to wait for, with its reference; there is one. */
+static struct cbt_preserve *take_hold(struct cbt_write *write)
+{
+	struct cbt_preserve *hold = write->hold;
+	struct cbt_write *also = write->also;
+
+	write->hold = also ? also->hold : NULL;
+	if (also) {
+		write->also = also->also;
+		preempt_disable();
+		free_write(also);
+		preempt_enable();
+	}
+	return hold;
+}
+
 /*
  * The write has landed and is marked: its epoch may be sealed before its owner is told. With
  * preemption off, so that who frees the epoch can wait for the last look at it. Behind that the
@@ -141,8 +157,8 @@ void cbt_write_end_io(struct bio *bio)
 
 	bio->bi_end_io = end_io;
 	bio->bi_private = write->private;
-	if (unlikely(write->hold))	/* it ended before it came to wait */
-		cbt_preserve_put(write->hold);
+	while (unlikely(write->hold))	/* it ended before it came to wait */
+		cbt_preserve_put(take_hold(write));
 	preempt_disable();
 	free_write(write);
 	if (likely(end_io != chain_end_io))
@@ -234,8 +250,7 @@ static void go_on(struct bio *bio)
 		submit_bio_noacct(bio);
 		return;
 	}
-	hold = write->hold;
-	write->hold = NULL;
+	hold = take_hold(write);
 	cbt_preserve_hold(hold, bio, write->hold_first, write->hold_end, go_on);
 	cbt_preserve_put(hold);
 }
@@ -267,11 +282,19 @@ static const struct block_device_operations wait_fops = {
 bool cbt_write_hold(struct bio *bio, struct block_device *bdev, struct cbt_preserve *preserve,
 		    sector_t first, sector_t end)
 {
-	struct cbt_write *write = bio->bi_private;
+	struct cbt_write *write = bio->bi_private, *also = NULL;
 
 	/* Encrypted in line, our disk would have it encrypted in software. */
 	if (bio_has_crypt_ctx(bio))
 		return false;
+	if (write->hold) {
+		also = cbt_write_alloc();
+		if (!also)
+			return false;
+		also->hold = write->hold;
+		also->also = write->also;
+	}
+	write->also = also;
 	write->hold = cbt_preserve_get(preserve);
 	write->hold_first = first;
 	write->hold_end = end;

@@ -27,6 +27,7 @@ struct cbt_write {
 	sector_t first, end;		/* of the bio, in sectors of the gendisk */
 	/* It must wait there first, for these sectors of the disk; with a reference. Null: not. */
 	struct cbt_preserve *hold;
+	struct cbt_write *also;		/* with @hold: more of them, of the same disk; or null */
 	sector_t hold_first, hold_end;
 	struct block_device *bdev;	/* where it was going before */
 };
@@ -95,7 +96,8 @@ static __always_inline bool cbt_write_wrap(const struct cbt_disk *disk, struct c
 
 /*
  * Sends @bio, just wrapped, on its way to @bdev, to wait until @preserve has seen to
- * sectors @first to @end of the disk. Preemption is off. False: it cannot be made to wait.
+ * sectors @first to @end of the disk. Called again for each preserve of that disk for which it
+ * has to wait. Preemption is off. False: it cannot be made to wait.
  */
 bool cbt_write_hold(struct bio *bio, struct block_device *bdev, struct cbt_preserve *preserve,
 		    sector_t first, sector_t end);

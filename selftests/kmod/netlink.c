@@ -121,11 +121,20 @@ static int ask(struct nl_sock *sock, struct nl_msg *msg, char *sentence, size_t 
 		TH_LOG("a refusal without a reason"); \
 } while (0)
 
+static bool is_event(int cmd)
+{
+	return cmd == CBT_CMD_PASS_SEALED || cmd == CBT_CMD_DISK_UNTRUSTED ||
+	       cmd == CBT_CMD_PASS_EXPIRED;
+}
+
+#define for_each_command(cmd)	for (int cmd = CBT_CMD_GROUP_NEW; cmd <= CBT_CMD_MAX; cmd++)	\
+					if (!is_event(cmd))
+
 /* --- what lacks, or is wrong ---------------------------------------------------------------- */
 
 TEST_F(nl, nothing_given)
 {
-	for (int cmd = CBT_CMD_GROUP_NEW; cmd <= CBT_CMD_MAP_GET; cmd++) {
+	for_each_command(cmd) {
 		NEW(cmd);
 		EXPECT_REFUSED(-EINVAL);
 	}
@@ -135,15 +144,18 @@ TEST_F(nl, unknown_command)
 {
 	NEW(CBT_CMD_MAX + 1);
 	EXPECT_EQ(-EOPNOTSUPP, ASK());
-	NEW(CBT_CMD_PASS_SEALED);
-	EXPECT_EQ(-EOPNOTSUPP, ASK());
+	for (int cmd = CBT_CMD_PASS_SEALED; cmd <= CBT_CMD_PASS_EXPIRED; cmd++) {
+		ASSERT_TRUE(is_event(cmd));
+		NEW(cmd);
+		EXPECT_EQ(-EOPNOTSUPP, ASK());
+	}
 	NEW(255);
 	EXPECT_EQ(-EOPNOTSUPP, ASK());
 }
 
 TEST_F(nl, unknown_attribute)
 {
-	for (int cmd = CBT_CMD_GROUP_NEW; cmd <= CBT_CMD_MAP_GET; cmd++) {
+	for_each_command(cmd) {
 		NEW(cmd);
 		nla_put_u32(self->msg, 99, 1);
 		EXPECT_REFUSED(-EINVAL);
@@ -274,6 +286,101 @@ TEST_F(nl, wrong_ids)
 	EXPECT_REFUSED(-EINVAL);
 }
 
+/* A message about the group with one more number. */
+#define NEW_OF(cmd, group_attr, attr, value) do { \
+	NEW(cmd); \
+	nla_put_u32(self->msg, group_attr, self->rig.group); \
+	nla_put_u32(self->msg, attr, value); \
+} while (0)
+
+static int list_nothing(const struct cbt_disk_info *info, void *arg)
+{
+	(void)info;
+	(*(unsigned int *)arg)++;
+	return 0;
+}
+
+TEST_F(nl, wrong_consumers)
+{
+	static const uint32_t bad[] = { 0, 2, 4711, 1U << 31, ~0U };
+	unsigned int listed = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		NEW_OF(CBT_CMD_CONSUMER_DEL, CBT_A_CONSUMER_GROUP, CBT_A_CONSUMER_ID, bad[i]);
+		EXPECT_REFUSED(-ENOENT);
+		NEW_OF(CBT_CMD_CONSUMER_GET, CBT_A_CONSUMER_GROUP, CBT_A_CONSUMER_ID, bad[i]);
+		EXPECT_REFUSED(-ENOENT);
+		NEW_OF(CBT_CMD_PASS_BEGIN, CBT_A_PASS_GROUP, CBT_A_PASS_CONSUMER, bad[i]);
+		EXPECT_REFUSED(-ENOENT);
+		NEW_OF(CBT_CMD_DISK_GET, CBT_A_DISK_GROUP, CBT_A_DISK_CONSUMER, bad[i]);
+		nla_put_u32(self->msg, CBT_A_DISK_ID, self->rig.disks[0]);
+		EXPECT_REFUSED(-ENOENT);
+		EXPECT_EQ(-ENOENT, cbt_disk_list_of(self->rig.cbt, self->rig.group, bad[i],
+						    list_nothing, &listed));
+		NEW(CBT_CMD_CONSUMER_NEW);
+		nla_put_u32(self->msg, CBT_A_CONSUMER_GROUP, self->rig.group + 1 + bad[i] % 99);
+		nla_put_string(self->msg, CBT_A_CONSUMER_NAME, "c");
+		EXPECT_REFUSED(-ENOENT);
+	}
+	EXPECT_EQ(0, listed);
+	NEW_OF(CBT_CMD_CONSUMER_DEL, CBT_A_CONSUMER_GROUP, CBT_A_CONSUMER_ID, CBT_CONSUMER_FIRST);
+	EXPECT_REFUSED(-EPERM);
+	NEW_OF(CBT_CMD_CONSUMER_GET, CBT_A_CONSUMER_GROUP, CBT_A_CONSUMER_ID, CBT_CONSUMER_FIRST);
+	nla_put_string(self->msg, CBT_A_CONSUMER_NAME, "default");
+	EXPECT_REFUSED(-EINVAL);
+	/* Reported only. */
+	NEW_OF(CBT_CMD_CONSUMER_NEW, CBT_A_CONSUMER_GROUP, CBT_A_CONSUMER_PASS, 1);
+	nla_put_string(self->msg, CBT_A_CONSUMER_NAME, "c");
+	EXPECT_REFUSED(-EINVAL);
+}
+
+TEST_F(nl, consumer_names)
+{
+	static const struct { const char *name; int length, code; } bad[] = {
+		{ "", 0, -EINVAL }, { "", 1, -EINVAL }, { "cccccccccc", 10, -EINVAL },
+		{ "ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", 65, -EINVAL },
+		{ "default", 8, -EEXIST },
+	};
+	struct cbt_consumer_info info;
+	char name[64];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		NEW(CBT_CMD_CONSUMER_NEW);
+		nla_put_u32(self->msg, CBT_A_CONSUMER_GROUP, self->rig.group);
+		nla_put(self->msg, CBT_A_CONSUMER_NAME, bad[i].length, bad[i].name);
+		EXPECT_REFUSED(bad[i].code);
+	}
+	/* 63 bytes are allowed. */
+	memset(name, 'c', sizeof(name));
+	name[63] = '\0';
+	NEW(CBT_CMD_CONSUMER_NEW);
+	nla_put_u32(self->msg, CBT_A_CONSUMER_GROUP, self->rig.group);
+	nla_put_string(self->msg, CBT_A_CONSUMER_NAME, name);
+	EXPECT_EQ(0, ASK());
+	EXPECT_EQ(0, cbt_consumer_find(self->rig.cbt, self->rig.group, name, &info));
+	EXPECT_STREQ(name, info.name);
+	/* None of the refused ones is there. */
+	EXPECT_EQ(2, info.id);
+}
+
+TEST_F(nl, timeouts)
+{
+	static const uint32_t bad[] = { 0, 1, 999, 86400001, 1U << 31, ~0U };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		NEW_OF(CBT_CMD_PASS_BEGIN, CBT_A_PASS_GROUP, CBT_A_PASS_TIMEOUT, bad[i]);
+		EXPECT_REFUSED(-ERANGE);
+	}
+	NEW(CBT_CMD_PASS_BEGIN);
+	nla_put_u32(self->msg, CBT_A_PASS_GROUP, self->rig.group);
+	nla_put_u64(self->msg, CBT_A_PASS_TIMEOUT, 5000);
+	EXPECT_REFUSED(-EINVAL);
+	/* No pass was begun by any of them. */
+	ASSERT_EQ(0, rig_cut(&self->rig, 0));
+	EXPECT_EQ(2, self->rig.pass.id);
+	rig_commit(&self->rig);
+}
+
 static void put_range(struct nl_msg *msg, struct rig *rig, uint64_t offset, uint64_t length)
 {
 	nla_put_u32(msg, CBT_A_PASS_GROUP, rig->group);
@@ -370,8 +477,9 @@ static void as_nobody(struct nl_sock *sock, int family, uint32_t group, int flag
 	char sentence[256];
 	int err;
 
-	for (int cmd = CBT_CMD_GROUP_NEW; cmd <= CBT_CMD_MAP_GET; cmd++) {
-		if (flags && cmd != CBT_CMD_GROUP_GET && cmd != CBT_CMD_DISK_GET)
+	for_each_command(cmd) {
+		if (flags && cmd != CBT_CMD_GROUP_GET && cmd != CBT_CMD_DISK_GET &&
+		    cmd != CBT_CMD_CONSUMER_GET)
 			continue;
 		msg = message(family, cmd, flags);
 		nla_put_u32(msg, CBT_A_GROUP_ID, group);
@@ -447,6 +555,7 @@ static void put_random(struct nl_msg *msg, unsigned int *seed, struct rig *rig)
 static void put_plausible(struct nl_msg *msg, int cmd, unsigned int *seed, struct rig *rig)
 {
 	char name[8] = { 'a' + rand_r(seed) % 26 };
+	static const uint32_t timeouts[] = { 0, 1000, 1000, 5000, 86400000, ~0U };
 
 	if (cmd == CBT_CMD_GROUP_NEW || (cmd == CBT_CMD_GROUP_GET && rand_r(seed) % 2)) {
 		nla_put_string(msg, CBT_A_GROUP_NAME, name);
@@ -459,6 +568,17 @@ static void put_plausible(struct nl_msg *msg, int cmd, unsigned int *seed, struc
 	nla_put_u32(msg, 1,
 		    rand_r(seed) % 4 && cmd != CBT_CMD_GROUP_DEL ? rig->group :
 								   rig->group + rand_r(seed) % 40);
+	if (cmd == CBT_CMD_CONSUMER_NEW || (cmd == CBT_CMD_CONSUMER_GET && rand_r(seed) % 2)) {
+		nla_put_string(msg, CBT_A_CONSUMER_NAME, name);
+		return;
+	}
+	if (cmd == CBT_CMD_PASS_BEGIN && rand_r(seed) % 2)
+		nla_put_u32(msg, CBT_A_PASS_CONSUMER, rand_r(seed) % 12);
+	if (cmd == CBT_CMD_PASS_BEGIN && rand_r(seed) % 2)
+		nla_put_u32(msg, CBT_A_PASS_TIMEOUT,
+			    timeouts[rand_r(seed) % ARRAY_SIZE(timeouts)]);
+	if (cmd == CBT_CMD_DISK_GET && rand_r(seed) % 2)
+		nla_put_u32(msg, CBT_A_DISK_CONSUMER, rand_r(seed) % 12);
 	if (cmd == CBT_CMD_DISK_ADD)
 		nla_put_string(msg, CBT_A_DISK_PATH, rand_r(seed) % 2 ? "/dev/ram1" : "/dev/ram0");
 	else if (cmd == CBT_CMD_PASS_BEGIN)
@@ -538,12 +658,12 @@ TEST(random_messages)
  * --------------------------------------------------------------------------------------
  */
 
-/* Waits for event @cmd and returns attribute @attr of it; 0 without one in 5 s. */
+/* Waits for event @cmd and returns attribute @attr of it; 0 without one in 20 s. */
 static uint32_t wait_event(struct nl_sock *sock, int cmd, int attr)
 {
 	char data[4096];
 	const struct nlmsghdr *hdr = (void *)data;
-	uint64_t end = rig_now_ms() + 5000;
+	uint64_t end = rig_now_ms() + 20000;
 	struct pollfd wait = { .fd = nl_socket_get_fd(sock), .events = POLLIN };
 	struct nlattr *found;
 
@@ -561,6 +681,7 @@ static uint32_t wait_event(struct nl_sock *sock, int cmd, int attr)
 TEST_F(nl, events)
 {
 	int group = genl_ctrl_resolve_grp(self->sock, CBT_GENL_NAME, BLKCBT_MCGRP_EVENTS), fd;
+	const struct cbt_pass_spec silent = { .timeout_ms = 1000 };
 	struct rig *rig = &self->rig;
 	const char *loop = rig_loop(16 * RIG_MIB);
 
@@ -569,6 +690,9 @@ TEST_F(nl, events)
 	ASSERT_EQ(0, rig_cut(rig, 0));
 	EXPECT_EQ(rig->pass.id, wait_event(self->sock, CBT_CMD_PASS_SEALED, CBT_A_PASS_ID));
 	rig_commit(rig);
+	ASSERT_EQ(0, cbt_pass_begin_as(rig->cbt, rig->group, &silent, &rig->pass));
+	EXPECT_EQ(rig->pass.id, wait_event(self->sock, CBT_CMD_PASS_EXPIRED, CBT_A_PASS_ID));
+	EXPECT_EQ(-ETIME, cbt_pass_commit(rig->cbt, rig->group, rig->pass.id));
 	rig_track(rig, loop, CHUNK);
 	rig_trust(rig);
 	fd = open(loop, O_RDWR | O_CLOEXEC);

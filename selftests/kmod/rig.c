@@ -114,9 +114,27 @@ unsigned int rig_track(struct rig *rig, const char *path, uint32_t chunk_bytes)
 	return rig->count++;
 }
 
+void rig_join(struct rig *rig, const struct rig *of, const char *name)
+{
+	int err;
+
+	*rig = *of;
+	err = cbt_open(&rig->cbt);
+	if (err)
+		rig_die("no second handle: %s", strerror(-err));
+	must(rig, cbt_consumer_new(rig->cbt, rig->group, name, &rig->consumer), "making a consumer");
+}
+
+void rig_leave(struct rig *rig)
+{
+	cbt_close(rig->cbt);
+	rig->cbt = NULL;
+}
+
 int rig_cut(struct rig *rig, uint32_t flags)
 {
-	int err = cbt_pass_begin(rig->cbt, rig->group, flags, &rig->pass);
+	const struct cbt_pass_spec spec = { .consumer = rig->consumer, .flags = flags };
+	int err = cbt_pass_begin_as(rig->cbt, rig->group, &spec, &rig->pass);
 
 	return err ? err :
 		     cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, WAIT_MS, &rig->pass);
@@ -180,7 +198,10 @@ struct cbt_disk_info rig_info(struct rig *rig, unsigned int disk)
 	struct cbt_disk_info info = { 0 };
 	struct wanted wanted = { rig->disks[disk], &info };
 
-	must(rig, cbt_disk_list(rig->cbt, rig->group, take_info, &wanted), "listing disks");
+	must(rig,
+	     cbt_disk_list_of(rig->cbt, rig->group, rig->consumer ?: CBT_CONSUMER_FIRST, take_info,
+			      &wanted),
+	     "listing disks");
 	if (!info.id)
 		rig_die("disk %u is not listed", disk);
 	return info;

@@ -22,6 +22,7 @@
 struct rig {
 	struct cbt *cbt;
 	uint32_t group;
+	uint32_t consumer;		/* who cuts and is shown the disks; 0: the first one */
 	uint32_t disks[RIG_DISKS];	/* ids, in the order of rig_track() */
 	unsigned int count;
 	struct cbt_pass_info pass;	/* the last one that was begun */
@@ -80,6 +81,10 @@ void rig_open(struct rig *rig);
 void rig_close(struct rig *rig);
 /* Adds a disk; returns its index. */
 unsigned int rig_track(struct rig *rig, const char *path, uint32_t chunk_bytes);
+/* A handle for a new consumer of @of's group, in which the disks are the same ones. */
+void rig_join(struct rig *rig, const struct rig *of, const char *name);
+/* Closes that handle; the consumer stays. */
+void rig_leave(struct rig *rig);
 /* A full pass, without images, committed: all disks are trusted and clean. */
 void rig_trust(struct rig *rig);
 /* Begins a pass and waits for its seal. 0 or -errno. */

@@ -171,29 +171,39 @@ TEST(random_sets_and_clears)
 	}
 }
 
-static u64 model_common(const struct pair *a, const struct pair *b)
+/* In @a or @b, and in @mask; the last two may be null. */
+static u64 model_any(const struct pair *a, const struct pair *b, const struct pair *mask)
 {
 	u64 count = 0;
 
 	for (u64 bit = 0; bit < a->map.nr_bits; bit++)
-		count += a->model[bit] && b->model[bit];
+		count += (a->model[bit] || (b && b->model[bit])) && (!mask || mask->model[bit]);
 	return count;
 }
 
-TEST(merge_and_common)
+TEST(merge_and_count_any)
 {
-	static struct pair a, b;
+	static const struct cbt_bitmap *maps[2];
+	static struct pair a, b, c;
+
+	maps[0] = &a.map;
+	maps[1] = &b.map;
 
 	for (unsigned int round = 0; round < 40; round++) {
 		u64 bits = 1 + dice(MAX_BITS);
 
 		pair_init(&a, bits);
 		pair_init(&b, bits);
+		pair_init(&c, bits);
 		for (unsigned int i = 0; i < 6; i++) {
 			do_something(&a);
 			do_something(&b);
+			do_something(&c);
 		}
-		CHECK_EQ(cbt_bitmap_count_common(&a.map, &b.map), model_common(&a, &b));
+		CHECK_EQ(cbt_bitmap_count_any(&maps[0], 1, &b.map), model_any(&a, NULL, &b));
+		CHECK_EQ(cbt_bitmap_count_any(&maps[1], 1, NULL), model_any(&b, NULL, NULL));
+		CHECK_EQ(cbt_bitmap_count_any(maps, 2, NULL), model_any(&a, &b, NULL));
+		CHECK_EQ(cbt_bitmap_count_any(maps, 2, &c.map), model_any(&a, &b, &c));
 		cbt_bitmap_merge(&a.map, &b.map);
 		for (u64 bit = 0; bit < bits; bit++)
 			a.model[bit] |= b.model[bit];
@@ -201,33 +211,39 @@ TEST(merge_and_common)
 		check(&b);
 		cbt_bitmap_exit(&a.map);
 		cbt_bitmap_exit(&b.map);
+		cbt_bitmap_exit(&c.map);
 	}
 }
 
 TEST(counts_in_ranges)
 {
-	static struct pair a, b;
+	static struct pair a, b, c;
 
 	for (unsigned int round = 0; round < 400; round++) {
 		u64 bits = 1 + dice(MAX_BITS), first = dice(bits),
 		    end = first + dice(bits - first) + 1;
-		u64 count = 0, count_not = 0;
+		u64 count = 0, count_not = 0, count_also = 0;
 
 		pair_init(&a, bits);
 		pair_init(&b, bits);
+		pair_init(&c, bits);
 		for (unsigned int i = 0; i < 6; i++) {
 			do_something(&a);
 			do_something(&b);
+			do_something(&c);
 		}
 		for (u64 bit = first; bit < end; bit++) {
 			count += a.model[bit];
 			count_not += a.model[bit] && !b.model[bit];
+			count_also += (a.model[bit] || c.model[bit]) && !b.model[bit];
 		}
-		CHECK_EQ(cbt_bitmap_count_range(&a.map, NULL, first, end), count);
-		CHECK_EQ(cbt_bitmap_count_range(&a.map, &b.map, first, end), count_not);
-		CHECK_EQ(cbt_bitmap_count_range(&a.map, NULL, first, first), 0);
+		CHECK_EQ(cbt_bitmap_count_range(&a.map, NULL, NULL, first, end), count);
+		CHECK_EQ(cbt_bitmap_count_range(&a.map, NULL, &b.map, first, end), count_not);
+		CHECK_EQ(cbt_bitmap_count_range(&a.map, &c.map, &b.map, first, end), count_also);
+		CHECK_EQ(cbt_bitmap_count_range(&a.map, NULL, NULL, first, first), 0);
 		cbt_bitmap_exit(&a.map);
 		cbt_bitmap_exit(&b.map);
+		cbt_bitmap_exit(&c.map);
 	}
 }
 
@@ -255,5 +271,5 @@ TEST(memory_is_what_is_allocated)
 }
 
 UNIT_MAIN(T(empty), T(fill_and_clear), T(fill_of_more_than_a_step), T(runs_at_every_border),
-	  T(one_at_a_time), T(random_sets_and_clears), T(merge_and_common), T(counts_in_ranges),
+	  T(one_at_a_time), T(random_sets_and_clears), T(merge_and_count_any), T(counts_in_ranges),
 	  T(no_memory), T(memory_is_what_is_allocated))

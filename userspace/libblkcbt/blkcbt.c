@@ -94,6 +94,7 @@ static int take_group(struct nlattr **attrs, struct nlmsghdr *answer, void *arg)
 	info->disks = get_u32(attrs[CBT_A_GROUP_DISKS]);
 	info->pass = get_u32(attrs[CBT_A_GROUP_PASS]);
 	info->memory_bytes = get_u64(attrs[CBT_A_GROUP_MEMORY]);
+	info->consumers = get_u32(attrs[CBT_A_GROUP_CONSUMERS]);
 	return 0;
 }
 
@@ -134,6 +135,88 @@ int cbt_group_list(struct cbt *cbt, int (*each)(const struct cbt_group_info *inf
 	if (!msg)
 		return -ENOMEM;
 	return cbti_nl_call(cbt, msg, CBT_A_GROUP_MAX, list_group, &list);
+}
+
+/* --- consumers ----------------------------------------------------------- */
+
+static int take_consumer(struct nlattr **attrs, struct nlmsghdr *answer, void *arg)
+{
+	struct cbt_consumer_info *info = arg;
+
+	(void)answer;
+	info->id = get_u32(attrs[CBT_A_CONSUMER_ID]);
+	get_string(info->name, sizeof(info->name), attrs[CBT_A_CONSUMER_NAME]);
+	info->pass = get_u32(attrs[CBT_A_CONSUMER_PASS]);
+	return 0;
+}
+
+/* A command on the consumer @name. */
+static int named_consumer(struct cbt *cbt, int cmd, uint32_t group, const char *name,
+			  struct cbt_consumer_info *info)
+{
+	struct nl_msg *msg = cbti_nl_message(cbt, cmd, 0);
+
+	if (!msg)
+		return -ENOMEM;
+	NLA_PUT_U32(msg, CBT_A_CONSUMER_GROUP, group);
+	NLA_PUT_STRING(msg, CBT_A_CONSUMER_NAME, name);
+	return cbti_nl_call(cbt, msg, CBT_A_CONSUMER_MAX, take_consumer, info);
+
+nla_put_failure:
+	nlmsg_free(msg);
+	return cbti_nl_fail(cbt, -EINVAL, "the consumer's name is too long");
+}
+
+int cbt_consumer_new(struct cbt *cbt, uint32_t group, const char *name, uint32_t *consumer)
+{
+	struct cbt_consumer_info info = { 0 };
+	int err = named_consumer(cbt, CBT_CMD_CONSUMER_NEW, group, name, &info);
+
+	*consumer = info.id;
+	return err;
+}
+
+int cbt_consumer_del(struct cbt *cbt, uint32_t group, uint32_t consumer)
+{
+	struct nl_msg *msg = cbti_nl_message(cbt, CBT_CMD_CONSUMER_DEL, 0);
+
+	if (!msg)
+		return -ENOMEM;
+	nla_put_u32(msg, CBT_A_CONSUMER_GROUP, group);
+	nla_put_u32(msg, CBT_A_CONSUMER_ID, consumer);
+	return cbti_nl_call(cbt, msg, CBT_A_CONSUMER_MAX, NULL, NULL);
+}
+
+int cbt_consumer_find(struct cbt *cbt, uint32_t group, const char *name,
+		      struct cbt_consumer_info *info)
+{
+	return named_consumer(cbt, CBT_CMD_CONSUMER_GET, group, name, info);
+}
+
+struct each_consumer {
+	int (*each)(const struct cbt_consumer_info *info, void *arg);
+	void *arg;
+};
+
+static int list_consumer(struct nlattr **attrs, struct nlmsghdr *answer, void *arg)
+{
+	struct each_consumer *each = arg;
+	struct cbt_consumer_info info;
+
+	take_consumer(attrs, answer, &info);
+	return each->each(&info, each->arg);
+}
+
+int cbt_consumer_list(struct cbt *cbt, uint32_t group,
+		      int (*each)(const struct cbt_consumer_info *info, void *arg), void *arg)
+{
+	struct nl_msg *msg = cbti_nl_message(cbt, CBT_CMD_CONSUMER_GET, NLM_F_DUMP);
+	struct each_consumer list = { each, arg };
+
+	if (!msg)
+		return -ENOMEM;
+	nla_put_u32(msg, CBT_A_CONSUMER_GROUP, group);
+	return cbti_nl_call(cbt, msg, CBT_A_CONSUMER_MAX, list_consumer, &list);
 }
 
 /* --- disks --------------------------------------------------------------- */
@@ -203,12 +286,19 @@ static int list_disk(struct nlattr **attrs, struct nlmsghdr *answer, void *arg)
 int cbt_disk_list(struct cbt *cbt, uint32_t group,
 		  int (*each)(const struct cbt_disk_info *info, void *arg), void *arg)
 {
+	return cbt_disk_list_of(cbt, group, CBT_CONSUMER_FIRST, each, arg);
+}
+
+int cbt_disk_list_of(struct cbt *cbt, uint32_t group, uint32_t consumer,
+		     int (*each)(const struct cbt_disk_info *info, void *arg), void *arg)
+{
 	struct nl_msg *msg = cbti_nl_message(cbt, CBT_CMD_DISK_GET, NLM_F_DUMP);
 	struct each_disk list = { each, arg };
 
 	if (!msg)
 		return -ENOMEM;
 	nla_put_u32(msg, CBT_A_DISK_GROUP, group);
+	nla_put_u32(msg, CBT_A_DISK_CONSUMER, consumer);
 	return cbti_nl_call(cbt, msg, CBT_A_DISK_MAX, list_disk, &list);
 }
 
@@ -226,17 +316,31 @@ static int take_pass(struct nlattr **attrs, struct nlmsghdr *answer, void *arg)
 	info->cut_time_ns = get_u64(attrs[CBT_A_PASS_CUT_TIME]);
 	info->chunks = get_u64(attrs[CBT_A_PASS_CHUNKS]);
 	info->overwritten = get_u64(attrs[CBT_A_PASS_OVERWRITTEN]);
+	info->consumer = get_u32(attrs[CBT_A_PASS_CONSUMER]);
+	info->timeout_ms = get_u32(attrs[CBT_A_PASS_TIMEOUT]);
 	return 0;
 }
 
 int cbt_pass_begin(struct cbt *cbt, uint32_t group, uint32_t flags, struct cbt_pass_info *info)
+{
+	const struct cbt_pass_spec spec = { .flags = flags };
+
+	return cbt_pass_begin_as(cbt, group, &spec, info);
+}
+
+int cbt_pass_begin_as(struct cbt *cbt, uint32_t group, const struct cbt_pass_spec *spec,
+		      struct cbt_pass_info *info)
 {
 	struct nl_msg *msg = cbti_nl_message(cbt, CBT_CMD_PASS_BEGIN, 0);
 
 	if (!msg)
 		return -ENOMEM;
 	nla_put_u32(msg, CBT_A_PASS_GROUP, group);
-	nla_put_u32(msg, CBT_A_PASS_FLAGS, flags);
+	nla_put_u32(msg, CBT_A_PASS_FLAGS, spec->flags);
+	if (spec->consumer)
+		nla_put_u32(msg, CBT_A_PASS_CONSUMER, spec->consumer);
+	if (spec->timeout_ms)
+		nla_put_u32(msg, CBT_A_PASS_TIMEOUT, spec->timeout_ms);
 	return cbti_nl_call(cbt, msg, CBT_A_PASS_MAX, take_pass, info);
 }
 

@@ -16,7 +16,7 @@ struct map_read {
 	uint64_t chunks;	/* counted so far */
 	uint64_t end;		/* of the last extent */
 	uint64_t next;		/* where to go on */
-	uint64_t expected;	/* chunks, by the tracker's count */
+	uint64_t expected;	/* chunks, by the tracker's count; none until it has said so */
 	int more;
 	int answered;
 };
@@ -52,6 +52,8 @@ static int take_answer(struct nlattr **attrs, struct nlmsghdr *answer, void *arg
 	int left, err;
 
 	read->answered = 1;
+	if (attrs[CBT_A_MAP_CHUNKS])
+		read->expected = nla_get_u64(attrs[CBT_A_MAP_CHUNKS]);
 	nlmsg_for_each_attr(attr, answer, GENL_HDRLEN, left) {
 		if (nla_type(attr) != CBT_A_MAP_EXTENT)
 			continue;
@@ -88,11 +90,10 @@ static int take_disk_size(struct nlattr **attrs, struct nlmsghdr *answer, void *
 	struct map_read *read = arg;
 
 	(void)answer;
-	if (!attrs[CBT_A_DISK_SIZE] || !attrs[CBT_A_DISK_CHUNK] || !attrs[CBT_A_DISK_PASS_CHUNKS])
+	if (!attrs[CBT_A_DISK_SIZE] || !attrs[CBT_A_DISK_CHUNK])
 		return cbti_nl_fail(read->cbt, -EBADMSG, "the tracker's answer lacks the size of the disk");
 	read->size_bytes = nla_get_u64(attrs[CBT_A_DISK_SIZE]);
 	read->chunk_bytes = nla_get_u32(attrs[CBT_A_DISK_CHUNK]);
-	read->expected = nla_get_u64(attrs[CBT_A_DISK_PASS_CHUNKS]);
 	return 0;
 }
 
@@ -110,7 +111,7 @@ static int ask_size(struct map_read *read, uint32_t group, uint32_t disk)
 int cbt_map_get(struct cbt *cbt, uint32_t group, uint32_t pass, uint32_t disk,
 		int (*each)(uint64_t offset, uint64_t length, void *arg), void *arg)
 {
-	struct map_read read = { .cbt = cbt, .each = each, .arg = arg };
+	struct map_read read = { .cbt = cbt, .each = each, .arg = arg, .expected = UINT64_MAX };
 	int err = ask_size(&read, group, disk);
 
 	if (err)

@@ -201,6 +201,8 @@ static int compare_range(struct comparison *c, uint64_t offset, uint64_t length,
 		return r;
 	c->left = length;
 	while (!r && c->left) {
+		if (c->spec->tick)
+			c->spec->tick(c->spec->arg);
 		r = send_hashes(c, e);
 		if (!r)
 			r = wait_either(c, e);

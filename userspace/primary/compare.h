@@ -25,6 +25,9 @@ struct compare_spec {
 	unsigned int threads;		/* 0: by the number of processors */
 	/* total_bytes is the caller's; done_bytes and wire_bytes (both ways) grow */
 	struct ship_progress *progress;
+	/* Called whenever something was compared. May be null. */
+	void (*tick)(void *arg);
+	void *arg;
 };
 
 /* Where the next slice begins; all zero at the start. */

@@ -54,6 +54,14 @@
 
 #define SEAL_TIMEOUT_MS		30000	/* for the writes in flight at the cut to complete */
 #define SEAL_SLICE_MS		250	/* how soon a cancel is seen meanwhile */
+#define TURN_MS			50	/* how soon a cut that has to wait is tried again */
+/*
+ * The kernel gives the pass up when it has not heard of us for so long: twice as long as we
+ * wait for anything else, and while data moves or could move it hears of us. So only a daemon
+ * that stands still itself loses a pass by it.
+ */
+#define SILENCE_MS		600000
+#define ALIVE_MS		5000
 /* for the replica to sync a pass whose data it has written already */
 #define DURABLE_TIMEOUT_S	300
 
@@ -68,6 +76,7 @@ struct pass {
 	bool begun;			/* the kernel's pass is to be ended by us */
 	bool whole;
 	struct timespec started;	/* CLOCK_MONOTONIC */
+	uint64_t alive_ms;		/* since @started, when the kernel last heard of us */
 	struct ship_disk disks[STATE_MAX_DISKS];	/* with what the map holds */
 	/* what is sent, and how it goes: @disks, or of a pass that compares @differ */
 	struct ship_disk *sends;
@@ -102,6 +111,27 @@ static bool cancelled(int cancel_fd)
 	struct pollfd pollfd = { .fd = cancel_fd, .events = POLLIN };
 
 	return poll(&pollfd, 1, 0) > 0;
+}
+
+static uint64_t elapsed_ms(const struct pass *p)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - p->started.tv_sec) * 1000 +
+	       (now.tv_nsec - p->started.tv_nsec) / 1000000;
+}
+
+/* Tells the kernel that we are still there. */
+static void keep_alive(void *arg)
+{
+	struct pass *p = arg;
+	struct cbt_pass_info info;
+
+	if (elapsed_ms(p) < p->alive_ms + ALIVE_MS)
+		return;
+	p->alive_ms = elapsed_ms(p);
+	cbt_pass_get(p->cbt, p->track.group, p->info.id, &info);
 }
 
 /* --- prepare, connect ------------------------------------------------------ */
@@ -264,13 +294,28 @@ static uint32_t cut_flags(const struct pass *p)
 	return p->plan.kind == WIRE_PASS_INITIAL || p->plan.compare ? CBT_PASS_F_FUZZY : 0;
 }
 
+/* Where writes of before an earlier cut are still in flight, or others cut first, it waits. */
+static int begin(struct pass *p, const struct cbt_pass_spec *spec)
+{
+	struct pollfd cancel = { .fd = p->spec->cancel_fd, .events = POLLIN };
+	unsigned int waited;
+	int rc;
+
+	for (waited = 0;; waited += TURN_MS) {
+		rc = cbt_pass_begin_as(p->cbt, p->track.group, spec, &p->info);
+		if (rc != -EAGAIN || waited >= SEAL_TIMEOUT_MS || poll(&cancel, 1, TURN_MS) > 0)
+			return rc;
+	}
+}
+
 static int cut(struct pass *p, struct err *e)
 {
+	const struct cbt_pass_spec spec = { .flags = cut_flags(p), .timeout_ms = SILENCE_MS };
 	int rc = record_begin(p, e);
 
 	if (rc)
 		return rc;
-	rc = cbt_pass_begin(p->cbt, p->track.group, cut_flags(p), &p->info);
+	rc = begin(p, &spec);
 	if (rc == -ESTALE) {
 		/* Became untrusted since it was looked at. */
 		rc = track_get(p->cbt, &p->state, &p->track, e);
@@ -414,6 +459,7 @@ static int send_data(struct pass *p, struct err *e)
 		.read_done = read_done,
 		.checkpointed = checkpointed,
 		.reads_done = reads_done,
+		.tick = keep_alive,
 		.arg = p,
 	};
 
@@ -455,15 +501,6 @@ static int wait_durable(struct pass *p, struct err *e)
 }
 
 /* --- durable -------------------------------------------------------------------- */
-
-static uint64_t elapsed_ms(const struct pass *p)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - p->started.tv_sec) * 1000 +
-	       (now.tv_nsec - p->started.tv_nsec) / 1000000;
-}
 
 /* Of what was sent since the last record. */
 static struct record_pass describe(struct pass *p)
@@ -632,6 +669,8 @@ static int compare(struct pass *p, struct err *e)
 		.disks = p->disks,
 		.cancel_fd = p->spec->cancel_fd,
 		.progress = p->spec->progress,
+		.tick = keep_alive,
+		.arg = p,
 	};
 	struct compare_cursor from, to = { 0 };
 	int rc = 0;

@@ -481,6 +481,8 @@ static int run(struct ship *s, struct err *e)
 			return count;
 		for (int i = 0; i < count && !r; i++)
 			r = handle(s, &done[i], e);
+		if (s->spec->tick)
+			s->spec->tick(s->spec->arg);
 		if (!r)
 			r = check_progress(s, e);
 		if (r)

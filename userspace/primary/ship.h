@@ -65,6 +65,8 @@ struct ship_spec {
 	 * sent, so that the caller can look whether the pass is whole. May be null.
 	 */
 	void (*reads_done)(void *arg);
+	/* Called once a second and more often, also while nothing moves. May be null. */
+	void (*tick)(void *arg);
 	void *arg;
 };
 

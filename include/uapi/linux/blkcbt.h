@@ -15,8 +15,8 @@
 /**
  * enum blkcbt_pass_flag
  * @CBT_PASS_F_FULL: The map holds every chunk of every disk. It makes
- *   untrusted disks trusted again at once; giving the pass up brings every
- *   chunk back.
+ *   untrusted disks trusted again at once, for its consumer; giving the pass
+ *   up brings every chunk back.
  * @CBT_PASS_F_SEALED: Every write of the epoch has completed and the map is
  *   final. Reported only.
  * @CBT_PASS_F_FUZZY: Given: do without images, nothing is preserved. Reported:
@@ -59,6 +59,7 @@ enum {
 	CBT_A_GROUP_PASS,
 	CBT_A_GROUP_MEMORY,
 	CBT_A_GROUP_PAD,
+	CBT_A_GROUP_CONSUMERS,
 
 	__CBT_A_GROUP_MAX
 };
@@ -80,6 +81,7 @@ enum {
 	CBT_A_DISK_WRITTEN,
 	CBT_A_DISK_IMAGE,
 	CBT_A_DISK_PAD,
+	CBT_A_DISK_CONSUMER,
 
 	__CBT_A_DISK_MAX
 };
@@ -96,6 +98,8 @@ enum {
 	CBT_A_PASS_OFFSET,
 	CBT_A_PASS_LENGTH,
 	CBT_A_PASS_PAD,
+	CBT_A_PASS_CONSUMER,
+	CBT_A_PASS_TIMEOUT,
 
 	__CBT_A_PASS_MAX
 };
@@ -118,10 +122,21 @@ enum {
 	CBT_A_MAP_OFFSET,
 	CBT_A_MAP_NEXT,
 	CBT_A_MAP_PAD,
+	CBT_A_MAP_CHUNKS,
 
 	__CBT_A_MAP_MAX
 };
 #define CBT_A_MAP_MAX (__CBT_A_MAP_MAX - 1)
+
+enum {
+	CBT_A_CONSUMER_GROUP = 1,
+	CBT_A_CONSUMER_ID,
+	CBT_A_CONSUMER_NAME,
+	CBT_A_CONSUMER_PASS,
+
+	__CBT_A_CONSUMER_MAX
+};
+#define CBT_A_CONSUMER_MAX (__CBT_A_CONSUMER_MAX - 1)
 
 enum {
 	CBT_CMD_GROUP_NEW = 1,
@@ -139,6 +154,10 @@ enum {
 	CBT_CMD_MAP_GET,
 	CBT_CMD_PASS_SEALED,
 	CBT_CMD_DISK_UNTRUSTED,
+	CBT_CMD_PASS_EXPIRED,
+	CBT_CMD_CONSUMER_NEW,
+	CBT_CMD_CONSUMER_DEL,
+	CBT_CMD_CONSUMER_GET,
 
 	__CBT_CMD_MAX
 };

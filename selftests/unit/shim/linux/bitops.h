@@ -18,6 +18,7 @@ typedef uint64_t u64;
 #define PAGE_ALIGN(n)	(((n) + 4095) & ~4095ULL)
 #define GFP_KERNEL	0
 #define READ_ONCE(x)	(x)
+#define smp_rmb()	do { } while (0)
 #define WRITE_ONCE(x, value) ((x) = (value))
 #define min_t(type, a, b) ((type)(a) < (type)(b) ? (type)(a) : (type)(b))
 #define min(a, b)	((a) < (b) ? (a) : (b))
