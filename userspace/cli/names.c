@@ -8,11 +8,15 @@ const char *names_state(unsigned int state)
 	case 1: return "ready";
 	case 2: return "initial-replication";
 	case 3: return "replicating";
+	case 4: return "prepared";
+	case 5: return "recovered";
+	case 6: return "committed";
 	case 7: return "suspended";
 	case 8: return "critical";
 	case 9: return "waiting-to-resynchronize";
 	case 10: return "resynchronizing";
 	case 11: return "resynchronization-suspended";
+	case 12: return "failing-over";
 	default: return "unknown";
 	}
 }
@@ -34,6 +38,12 @@ const char *names_job_type(unsigned int type)
 	case 93: return "disable";
 	case 94: return "start-replication";
 	case 95: return "import";
+	case 97: return "failover";
+	case 98: return "revert";
+	case 99: return "commit";
+	case 100: return "prepare-failover";
+	case 102: return "test-failover";
+	case 103: return "end-test-failover";
 	case 105: return "replicate";
 	case 107: return "resynchronize";
 	case 115: return "test-connection";

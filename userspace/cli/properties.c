@@ -26,6 +26,8 @@ static const struct field relationship_fields[] = {
 	R("RecoveryServerPortNumber", "q", port),
 	R("ReplicationInterval", "u", interval_s),
 	R("RecoveryPoints", "u", points),
+	R("TestReplicaSystems", "u", tests),
+	R("FailoverPoint", "t", failover_point),
 	R("CompressionEnabled", "b", compress),
 	R("InitialReplicationComplete", "b", initial_complete),
 	R("Connected", "b", connected),

@@ -57,6 +57,8 @@ static void replica_json(struct json *json, const struct client_relationship *r)
 	json_text(json, "interval", NULL);
 	json_text(json, "pending_bytes", NULL);
 	json_number(json, "points", r->points);
+	json_number(json, "tests", r->tests);
+	json_number(json, "failover_point", r->failover_point);
 	json_flag(json, "connected", r->connected);
 	json_flag(json, "released", r->released);
 	json_number(json, "receiving_pass", r->receiving_pass);
@@ -163,6 +165,8 @@ static void print_replica(const struct client_relationship *r)
 	       r->connected ? "connected" : "not connected just now");
 	print_point(r);
 	printf("  points        %u: see `vmreplica points %s`\n", r->points, r->vm);
+	if (r->tests)
+		printf("  tests         %u: see `vmreplica test-failover %s --list`\n", r->tests, r->vm);
 	if (r->receiving_pass)
 		printf("  receiving     pass %" PRIu64 ", %s of %s\n", r->receiving_pass,
 		       format_bytes(r->receiving_done_bytes, done),

@@ -227,32 +227,39 @@ static void fill_live(struct replica *replica, struct replica_status *status)
 	pthread_mutex_unlock(&replica->connections.lock);
 }
 
-/* False: not a replica (any more), or one whose manifest cannot be read. */
-static bool fill_status(struct replica *replica, const char *vm, struct replica_status *status)
+int replica_look(struct replica *replica, const char *vm, struct replica_status *status,
+		 struct err *e)
 {
 	struct store_points points;
-	struct err e;
-	int r = store_points(replica->root, vm, &points, &e);
+	int r = store_points(replica->root, vm, &points, e);
 
-	if (r) {
-		if (r != -ENOENT)
-			log_warn("%s: %s", vm, e.text);
-		return false;
-	}
+	if (r)
+		return r;
 	*status = (struct replica_status){
 		.released = points.released,
 		.awaits_import = points.awaited,
 		.last_pass = points.last_pass,
 		.points = points.count,
 		.last_point_time_us = points.count ? points.at[points.count - 1].time_us : 0,
+		.tests = points.tests,
+		.failover = points.failover,
 	};
-	status->tests = points.tests;
-	status->failover = points.failover;
 	snprintf(status->vm, sizeof(status->vm), "%.63s", vm);
 	snprintf(status->relationship, sizeof(status->relationship), "%s", points.relationship);
 	store_points_free(&points);
 	fill_live(replica, status);
-	return true;
+	return 0;
+}
+
+/* False: not a replica (any more), or one whose manifest cannot be read. */
+static bool fill_status(struct replica *replica, const char *vm, struct replica_status *status)
+{
+	struct err e;
+	int r = replica_look(replica, vm, status, &e);
+
+	if (r && r != -ENOENT)
+		log_warn("%s: %s", vm, e.text);
+	return !r;
 }
 
 static int append_status(struct replica *replica, const char *vm, struct replica_status **list,

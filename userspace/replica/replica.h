@@ -48,6 +48,10 @@ struct replica_status {
 int replica_list(struct replica *replica, struct replica_status **list, unsigned int *count,
 		 struct err *e);
 
+/* The same of one VM. -ENOENT: no such replica. */
+int replica_look(struct replica *replica, const char *vm, struct replica_status *status,
+		 struct err *e);
+
 /* Written by the importing thread, read by any. */
 struct replica_import_progress {
 	_Atomic uint64_t total_bytes;	/* of the medium, which is read twice: twice its bytes */

@@ -229,6 +229,12 @@ static const char *phase(const struct job *job)
 		return "removing";
 	case JOB_TEST_CONNECTION:
 		return "asking the replica";
+	case JOB_FAILOVER:
+	case JOB_REVERT:
+	case JOB_COMMIT:
+	case JOB_TEST:
+	case JOB_END_TEST:
+		return "changing the store";
 	default:
 		return pass_phase_name(atomic_load(&job->phase));
 	}

@@ -159,9 +159,36 @@ static void judge_primary(struct relationship *r)
 	}
 }
 
+/* The VM is here now, or about to be. */
+static bool judge_failover(struct relationship *r)
+{
+	const struct store_failover *failover = &r->status.failover;
+	const char *vm = r->status.vm;
+
+	if (r->job && r->job->view.type == JOB_FAILOVER) {
+		r->view.state = RELATIONSHIP_FAILING_OVER;
+		add(r, RELATIONSHIP_WARNING, "%s is being failed over to this host", vm);
+	} else if (failover->state == STORE_FAILOVER_RECOVERED) {
+		r->view.state = RELATIONSHIP_RECOVERED;
+		add(r, RELATIONSHIP_WARNING,
+		    "failed over to point %llu: passes are refused until `vmreplica revert %s`, which throws away what was written since, or for good with `vmreplica commit %s`",
+		    (unsigned long long)failover->pass, vm, vm);
+	} else if (failover->state == STORE_FAILOVER_COMMITTED) {
+		r->view.state = RELATIONSHIP_COMMITTED;
+		add(r, RELATIONSHIP_WARNING,
+		    "failed over to point %llu for good, and replicated nowhere: `vmreplica failover %s --list` says where its disks are",
+		    (unsigned long long)failover->pass, vm);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static void judge_replica(struct relationship *r)
 {
 	r->view.state = RELATIONSHIP_REPLICATING;
+	if (judge_failover(r))
+		return;
 	if (r->status.released) {
 		r->view.state = RELATIONSHIP_DISABLED;
 		add(r, RELATIONSHIP_OK,

@@ -205,6 +205,8 @@ static void refresh_replica(struct relationship *r)
 	view->last_pass = status->last_pass;
 	view->last_point_time_us = status->last_point_time_us;
 	view->points = status->points;
+	view->tests = status->tests;
+	view->failover_point = status->failover.pass;
 	view->receiving_pass = status->receiving_pass;
 	view->receiving_done_bytes = status->receiving_done_bytes;
 	view->receiving_total_bytes = status->receiving_total_bytes;

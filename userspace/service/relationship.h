@@ -19,11 +19,14 @@ enum relationship_state {
 	RELATIONSHIP_READY = 1,
 	RELATIONSHIP_INITIAL = 2,	/* waiting to complete the initial replication */
 	RELATIONSHIP_REPLICATING = 3,
+	RELATIONSHIP_RECOVERED = 5,	/* failed over, to be reverted or committed */
+	RELATIONSHIP_COMMITTED = 6,
 	RELATIONSHIP_SUSPENDED = 7,
 	RELATIONSHIP_CRITICAL = 8,
 	RELATIONSHIP_WAITING_FOR_RESYNC = 9,
 	RELATIONSHIP_RESYNCHRONIZING = 10,
 	RELATIONSHIP_RESYNC_SUSPENDED = 11,
+	RELATIONSHIP_FAILING_OVER = 12,
 	RELATIONSHIP_UNKNOWN = 17,	/* its state file is damaged */
 };
 
@@ -52,7 +55,8 @@ struct relationship_view {
 	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes,
 		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
-	uint32_t points;
+	uint64_t failover_point;
+	uint32_t points, tests;
 	/* the gravest comes first, and is @reason */
 	unsigned int issue_count;
 	struct relationship_issue issues[RELATIONSHIP_MAX_ISSUES];

@@ -172,6 +172,9 @@ static const sd_bus_vtable vtable[] = {
 	 * received
 	 */
 	CHANGING("RecoveryPoints", "u", points),
+	/* tests that stand on points; the point that it is failed over to, 0: it is not */
+	CHANGING("TestReplicaSystems", "u", tests),
+	CHANGING("FailoverPoint", "t", failover_point),
 	CHANGING("Connected", "b", connected),
 	CHANGING("Released", "b", released),
 	CHANGING("ReceivingPass", "t", receiving_pass),
@@ -240,7 +243,7 @@ void relationship_object_changed(struct relationship *r)
 				       "LastPoint", "LastPass", "InitialReplicationComplete", "Job",
 				       "ReplicationSuccessCount", "ReplicationFailureCount",
 				       "ReplicationSize", "WireSize", "LastPassSize", "LastPassWireSize",
-				       "LastPassMilliseconds", "RecoveryPoints", "Connected", "Released",
+				       "LastPassMilliseconds", "RecoveryPoints", "TestReplicaSystems", "FailoverPoint", "Connected", "Released",
 				       "ReceivingPass", NULL);
 }
 

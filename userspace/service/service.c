@@ -31,6 +31,8 @@ enum service_code service_code_of(int error)
 	case EEXIST:
 		return SERVICE_IN_USE;
 	case ESTALE:
+	case EROFS:
+	case EALREADY:
 		return SERVICE_INVALID_STATE;
 	case EPROTOTYPE:
 		return SERVICE_INCORRECT_TYPE;

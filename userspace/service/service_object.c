@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "answer.h"
+#include "failover_object.h"
+#include "failovers.h"
 #include "guard.h"
 #include "operate.h"
 #include "points.h"
@@ -27,6 +29,11 @@ static const struct method {
 	{ "Resynchronize", GUARD_OPERATE, operate_resynchronize },
 	{ "Replicate", GUARD_OPERATE, operate_replicate },
 	{ "RequestReplicationStateChange", GUARD_OPERATE, operate_request_state },
+	{ "InitiateFailover", GUARD_OPERATE, failover_initiate },
+	{ "RevertFailover", GUARD_OPERATE, failover_revert },
+	{ "CommitFailover", GUARD_OPERATE, failover_commit },
+	{ "TestReplicaSystem", GUARD_OPERATE, failover_test },
+	{ "EndTestReplicaSystem", GUARD_OPERATE, failover_end_test },
 	{ "CancelJob", GUARD_OPERATE, operate_cancel_job },
 	{ "ResetReplicationStatistics", GUARD_OPERATE, statistics_reset },
 };
@@ -106,6 +113,21 @@ static const sd_bus_vtable vtable[] = {
 	/* 7 suspends, 3 and 2 resume, 1 gives an initial replication up, 9 a resynchronization. */
 	CHANGE("RequestReplicationStateChange", "sq",
 	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RequestedState)),
+	/*
+	 * On the replica. Point: its id, "": the newest. The job ends when the VM's disks are there, as
+	 * GetFailoverSystems says; from then on its primary is refused.
+	 */
+	CHANGE("InitiateFailover", "ss", SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RecoveryPoint)),
+	/* Throws away what was written to those disks, which must be closed; passes are taken again. */
+	CHANGE("RevertFailover", "s", SD_BUS_PARAM(ComputerSystem)),
+	/* For good: newer points go. */
+	CHANGE("CommitFailover", "s", SD_BUS_PARAM(ComputerSystem)),
+	/* Disks of their own on a point, under a name, while passes go on. */
+	CHANGE("TestReplicaSystem", "sss",
+	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RecoveryPoint)
+		       SD_BUS_PARAM(ResultingSystem)),
+	CHANGE("EndTestReplicaSystem", "ss",
+	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(ResultingSystem)),
 	CHANGE("CancelJob", "o", SD_BUS_PARAM(Job)),
 	CHANGE("ResetReplicationStatistics", "s", SD_BUS_PARAM(ComputerSystem)),
 	/* Statistics: one dictionary with Hyper-V's keys. HealthIssues: health and sentence. */
@@ -123,6 +145,15 @@ static const sd_bus_vtable vtable[] = {
 				 SD_BUS_PARAM(ReturnValue) SD_BUS_PARAM(Points)
 					 SD_BUS_PARAM(Message),
 				 on_points, SD_BUS_VTABLE_UNPRIVILEGED),
+	/*
+	 * On the replica. Name of the test ("": the failover), when it was made in microseconds, id of
+	 * its point, disks to be written to (name, source, file, format).
+	 */
+	SD_BUS_METHOD_WITH_NAMES("GetFailoverSystems", "s", SD_BUS_PARAM(ComputerSystem),
+				 FAILOVERS_SIGNATURE,
+				 SD_BUS_PARAM(ReturnValue) SD_BUS_PARAM(Systems)
+					 SD_BUS_PARAM(Message),
+				 failovers_get, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_VTABLE_END
 };
 

@@ -236,7 +236,7 @@ int store_failover_revert(struct store *store, struct err *e)
 static int check_newer_unused(const struct store *store, struct err *e)
 {
 	const struct manifest *m = &store->manifest;
-	int ret = pins_check(store->dir_fd, m->failover.pass + 1, store->name, e);
+	int ret = tests_check(store->dir_fd, m->failover.pass + 1, store->name, e);
 
 	for (unsigned int i = 0; i < m->pass_count && !ret; i++)
 		if (m->passes[i].id > m->failover.pass)
@@ -267,12 +267,12 @@ int store_failover_commit(struct store *store, struct err *e)
 
 	if (ret)
 		return ret;
-	lock = pins_lock(store->dir_fd, &store->manifest.spec, e);
+	lock = tests_lock(store->dir_fd, &store->manifest.spec, e);
 	if (lock < 0)
 		return lock;
 	ret = check_newer_unused(store, e);
 	if (!ret)
 		ret = commit(store, e);
-	pins_unlock(lock);
+	tests_unlock(lock);
 	return ret;
 }

@@ -109,18 +109,18 @@ static int begin_locked(struct store *store, struct err *e)
 /* 1: a test stands on the oldest point, so that it stays. */
 static int begin(struct store *store, struct err *e)
 {
-	int lock = pins_lock(store->dir_fd, &store->manifest.spec, e);
+	int lock = tests_lock(store->dir_fd, &store->manifest.spec, e);
 	uint64_t pinned;
 	int ret = lock;
 
 	if (lock < 0)
 		return lock;
-	ret = pins_oldest(store->dir_fd, &pinned, e);
+	ret = tests_oldest(store->dir_fd, &pinned, e);
 	if (!ret && pinned <= store->manifest.passes[0].id)
 		ret = 1;
 	if (!ret)
 		ret = begin_locked(store, e);
-	pins_unlock(lock);
+	tests_unlock(lock);
 	return ret;
 }
 

@@ -538,7 +538,7 @@ static int check_unfailed(const struct store *store, struct err *e)
 			       "%s was failed over to here and has its disks in %s/%s: revert that, or copy them "
 			       "elsewhere (qemu-img convert) and remove the directory by hand",
 			       store->name, store->root, store->name);
-	return pins_check(store->dir_fd, 0, store->name, e);
+	return tests_check(store->dir_fd, 0, store->name, e);
 }
 
 /* As the names of tests lead to their files, none may begin while the directory gets another. */
@@ -579,11 +579,11 @@ int store_move_aside(struct store *store, struct err *e)
 
 	if (ret)
 		return ret;
-	lock = pins_lock(store->dir_fd, &store->manifest.spec, e);
+	lock = tests_lock(store->dir_fd, &store->manifest.spec, e);
 	if (lock < 0)
 		return lock;
 	ret = move_aside(store, e);
-	pins_unlock(lock);
+	tests_unlock(lock);
 	if (!ret)
 		store_close(store);
 	return ret;
@@ -600,7 +600,7 @@ static int check_deletable(struct store *store, int *lock, struct err *e)
 
 	if (ret)
 		return 0;
-	*lock = pins_lock(store->dir_fd, &store->manifest.spec, e);
+	*lock = tests_lock(store->dir_fd, &store->manifest.spec, e);
 	return *lock < 0 ? *lock : check_unfailed(store, e);
 }
 
@@ -630,7 +630,7 @@ int store_delete(const char *root, const char *vm, struct err *e)
 				root, temp);
 	}
 	if (lock >= 0)
-		pins_unlock(lock);
+		tests_unlock(lock);
 	store_close(store);
 	return ret;
 }

@@ -24,7 +24,7 @@
 /* --- the lock ------------------------------------------------------------ */
 
 /* A disk's directory is always there, and nobody else locks it. */
-int pins_lock(int dir_fd, const struct store_spec *spec, struct err *e)
+int tests_lock(int dir_fd, const struct store_spec *spec, struct err *e)
 {
 	int fd = openat(dir_fd, spec->disks[0].name,
 			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -42,7 +42,7 @@ int pins_lock(int dir_fd, const struct store_spec *spec, struct err *e)
 			fd;
 }
 
-void pins_unlock(int lock)
+void tests_unlock(int lock)
 {
 	close(lock);
 }
@@ -110,7 +110,7 @@ static int take_oldest(void *arg, const char *name, uint64_t pass, const char *d
 	return 0;
 }
 
-int pins_oldest(int dir_fd, uint64_t *pass, struct err *e)
+int tests_oldest(int dir_fd, uint64_t *pass, struct err *e)
 {
 	*pass = UINT64_MAX;
 	return tests_each(dir_fd, take_oldest, pass, e);
@@ -138,7 +138,7 @@ static int match(void *arg, const char *name, uint64_t pass, const char *directo
 	return 0;
 }
 
-int pins_check(int dir_fd, uint64_t from, const char *vm, struct err *e)
+int tests_check(int dir_fd, uint64_t from, const char *vm, struct err *e)
 {
 	struct search search = { .from = from };
 	int ret = tests_each(dir_fd, match, &search, e);
@@ -159,7 +159,7 @@ int tests_clean(int dir_fd, const struct store_spec *spec, struct err *e)
 
 	if (!dir)
 		return ret;
-	lock = pins_lock(dir_fd, spec, e);
+	lock = tests_lock(dir_fd, spec, e);
 	ret = lock < 0 ? lock : 0;
 	while (!ret && (entry = readdir(dir)))
 		if (entry->d_name[0] == '.' && strcmp(entry->d_name, ".") &&
@@ -168,7 +168,7 @@ int tests_clean(int dir_fd, const struct store_spec *spec, struct err *e)
 	if (lock >= 0) {
 		if (ret)
 			err_sys(e, ret, "cannot remove what is left of a test of replica %s", spec->vm);
-		pins_unlock(lock);
+		tests_unlock(lock);
 	}
 	closedir(dir);
 	return ret;
@@ -188,7 +188,7 @@ struct test { /* what is at hand while one begins or ends */
 static void leave(struct test *t)
 {
 	if (t->lock >= 0)
-		pins_unlock(t->lock);
+		tests_unlock(t->lock);
 	if (t->tests_fd >= 0)
 		close(t->tests_fd);
 	if (t->dir_fd >= 0)
@@ -211,7 +211,7 @@ static int enter(struct test *t, const char *root, struct err *e)
 	ret = manifest_read(t->dir_fd, &t->manifest, e);
 	if (ret)
 		return ret;
-	t->lock = pins_lock(t->dir_fd, &t->manifest.spec, e);
+	t->lock = tests_lock(t->dir_fd, &t->manifest.spec, e);
 	if (t->lock < 0)
 		return t->lock;
 	manifest_free(&t->manifest);
