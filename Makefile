@@ -5,6 +5,8 @@
 # make check      installs what it needs, builds, runs all tests; check-unit, check-kmod,
 #                 check-guest, check-e2e, check-model and check-meta run one group (selftests/run)
 # make bench-tracker  measures what tracking costs, in a guest (tools/bench-tracker --help)
+# make check-kernels   the kernel tests on Debian's 6.1, 6.12 and newest backport (7.3)
+# make check-arm64     compiles the module for arm64, without a warning
 # make lint       installs what it needs, runs the static checks
 # make install    what was built, DESTDIR and PREFIX as usual; or `make install-dkms` for the
 #                 module and `make install-programs`; uninstall
@@ -127,6 +129,16 @@ check-build: deps-build
 
 check: check-build
 	@selftests/run all
+
+# The kernels are fetched and built before the tests, whose limits they would not keep.
+.PHONY: check-kernels check-arm64
+check-kernels: check-build
+	@tools/kernel 6.12 >/dev/null && tools/kernel 7.3 >/dev/null
+	@selftests/run --kernel 6.1 --kernel 6.12 --kernel 7.3 kmod
+
+check-arm64:
+	@tools/kernel --check-module arm64
+	@echo "the module compiles for arm64 without a warning"
 
 $(CHECKS:%=check-%): check-%: check-build
 	@selftests/run $*

@@ -2,6 +2,7 @@
 /* Every way to write to a disk marks the chunks that it changes, and no others. */
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -205,16 +206,26 @@ TEST_F(discard, whole_disk)
 	EXPECT_EQ(0, rig_info(&self->rig, 0).untrusted);
 }
 
+static bool zeroes_by_command(const char *path)
+{
+	return !rig_sh("grep -qvx 0 /sys/block/%s/queue/write_zeroes_max_bytes",
+		       strrchr(path, '/') + 1);
+}
+
+/* A kernel may find, on the first refusal, that a loop has no command for zeroing after all. */
 TEST_F(discard, fallocate)
 {
 	int fd = open(self->path, O_RDWR | O_CLOEXEC);
+	bool zeroes;
 
+	EXPECT_EQ(variant->zeroes, zeroes_by_command(self->path));
 	EXPECT_EQ(0, fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 70 * CHUNK, CHUNK));
 	EXPECT_STREQ("70", rig_marked(&self->rig, 0));
 	/* Without such a command the kernel refuses, and nothing is changed. */
-	EXPECT_EQ(variant->zeroes ? 0 : -1,
+	zeroes = zeroes_by_command(self->path);
+	EXPECT_EQ(zeroes ? 0 : -1,
 		  fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 60 * CHUNK, CHUNK));
-	EXPECT_STREQ(variant->zeroes ? "60" : "", rig_marked(&self->rig, 0));
+	EXPECT_STREQ(zeroes ? "60" : "", rig_marked(&self->rig, 0));
 	close(fd);
 }
 

@@ -195,8 +195,11 @@ FIXTURE_VARIANT_ADD(md, linear) { .level = "linear" };
 FIXTURE_VARIANT_ADD(md, raid0) { .level = "raid0" };
 FIXTURE_VARIANT_ADD(md, raid1) { .level = "raid1", .whole_on_each = true };
 
+/* Most kernels after 6.1 are built without linear. */
 FIXTURE_SETUP(md)
 {
+	if (rig_sh("modprobe -q md-%s", variant->level))
+		return;
 	rig_reset();
 	self->legs[0] = rig_brd(0);
 	self->legs[1] = rig_null("size=64 memory_backed=1 max_sectors=64");
@@ -209,12 +212,16 @@ FIXTURE_SETUP(md)
 
 FIXTURE_TEARDOWN(md)
 {
+	if (!self->array)
+		return;
 	rig_close(&self->rig);
 	rig_sh("mdadm --stop %s >/dev/null 2>&1", self->array);
 }
 
 TEST_F(md, tracked_above)
 {
+	if (!self->array)
+		SKIP(return, "this kernel has no md %s", variant->level);
 	rig_track(&self->rig, self->array, CHUNK);
 	rig_trust(&self->rig);
 	EXPECT_EQ(0, rig_write(self->array, 31 * CHUNK, 2 * CHUNK));
@@ -229,6 +236,8 @@ TEST_F(md, tracked_below)
 {
 	bool first, second;
 
+	if (!self->array)
+		SKIP(return, "this kernel has no md %s", variant->level);
 	rig_track(&self->rig, self->legs[0], CHUNK);
 	rig_trust(&self->rig);
 	EXPECT_EQ(0, rig_write(self->array, 0, 64 << 10));

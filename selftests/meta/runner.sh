@@ -132,6 +132,12 @@ a_skip() {
 	fails "skipped, which nothing allows" && [[ $last == "1 passed, 1 failed, 1 skipped" ]]
 }
 
+# Only a newer kernel may lack something.
+a_skip_for_lack() {
+	given test <<<$'#!/bin/sh\necho 1..2; echo "ok 1 - a"; echo "ok 2 - b # SKIP this kernel has no b"'
+	fails "skipped, which nothing allows"
+}
+
 a_skip_as_a_whole() {
 	given test <<<$'#!/bin/sh\nexit 4'
 	fails "skipped, which nothing allows"
@@ -183,7 +189,7 @@ END
 tests=(what_passes a_point_that_failed a_point_that_failed_though_the_status_is_0
 	a_status_of_1_though_all_is_ok no_output output_that_is_no_tap a_plan_cut_short
 	more_than_the_plan no_plan a_plan_of_nothing results_out_of_order a_bail_out a_signal a_time_out
-	a_time_out_of_what_ignores_signals a_test_that_cannot_run a_skip a_skip_as_a_whole
+	a_time_out_of_what_ignores_signals a_test_that_cannot_run a_skip a_skip_for_lack a_skip_as_a_whole
 	an_allowed_skip_is_none nothing_but_skips a_test_that_is_not_there one_failure_among_many
 	a_kernel_that_warns)
 echo "1..${#tests[@]}"

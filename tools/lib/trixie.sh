@@ -6,25 +6,42 @@
 # of their own, entered by chroot. It has its own apt: the host's stays as is.
 
 trixie=$build/trixie
+authorities=/etc/ssl/certs/ca-certificates.crt
 # W=1 runs scripts/kernel-doc, in perl or python.
 readonly TRIXIE_PACKAGES=gcc,libc6-dev,make,kmod,perl,python3
 
-# The mirrors are those that the host itself uses, for Debian 12.
+# The mirrors are those that the host itself uses, for Debian 12. Their code names are known once
+# an index has been fetched.
 host_mirrors() {
 	# shellcheck disable=SC2016 # apt's variables
 	apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
 		sort -u
 }
 
-trixie_sources() {
-	local main security
-	main=$(host_mirrors | awk '$1 == "bookworm" { print $2; exit }')
-	security=$(host_mirrors | awk '$1 == "bookworm-security" { print $2; exit }')
+# host_mirror CODENAME: its address. Cloud images name a file with a list of mirrors instead.
+host_mirror() {
+	local uri
+	uri=$(host_mirrors | awk -v name="$1" '$1 == name { print $2; exit }')
+	[[ $uri != mirror+file:* ]] || uri=$(grep -m1 -o '^[^# \t]*://[^ \t]*' "${uri#mirror+file:}")
+	echo "$uri"
+}
+
+# debian_sources RELEASE SUITE...: lines for a sources.list, security updates included.
+debian_sources() {
+	local main security suite
+	[[ $(host_mirror bookworm) ]] || quietly apt-get update -q
+	main=$(host_mirror bookworm) security=$(host_mirror bookworm-security)
 	[[ $main ]] || die "cannot tell a Debian mirror from apt's sources"
-	echo "deb $main trixie main"
-	echo "deb $main trixie-updates main"
-	echo "deb $main trixie-backports main"
-	[[ ! $security ]] || echo "deb $security trixie-security main"
+	for suite in "$@"; do echo "deb $main $suite main"; done
+	[[ ! $security ]] || echo "deb $security $1-security main"
+}
+
+# What the host's apt needs to reach its mirrors (proxies and the like), so that one with a folder
+# of its own reaches them too; and patience with them.
+host_apt_options() {
+	apt-config dump | grep -E '^Acquire::(http|https|ftp|Retries)[: ]' || true
+	echo 'Acquire::Retries "5";'
+	echo 'APT::Install-Recommends "false";'
 }
 
 # Both kernels may be fetched at once, and share the folder.
@@ -34,17 +51,26 @@ ensure_trixie() {
 	[[ $(id -u) -eq 0 ]] || die "making $trixie needs root"
 	command -v mmdebstrap >/dev/null || quietly "$root/tools/install-deps" kernels
 	rm -rf --one-file-system "$trixie"
-	trixie_sources >"$build/.trixie-sources"
+	debian_sources trixie trixie-updates trixie-backports >"$build/.trixie-sources"
+	host_apt_options >"$build/.trixie-apt"
 	quietly mmdebstrap --variant=apt --mode=root --include="$TRIXIE_PACKAGES" \
-		--aptopt='APT::Install-Recommends "false"' trixie "$trixie" - \
-		<"$build/.trixie-sources"
-	rm "$build/.trixie-sources"
+		--aptopt="$build/.trixie-apt" trixie "$trixie" - <"$build/.trixie-sources"
+	rm "$build/.trixie-sources" "$build/.trixie-apt"
+	# Mirrors may be reached by https, and by way of an authority of the site's own.
+	[[ ! -e $authorities ]] || install -D -m 644 "$authorities" "$trixie$authorities"
 	echo "$TRIXIE_PACKAGES" >"$trixie/.ready"
 }
 
+# Proxies may be in the environment as well as in apt's configuration.
 in_trixie() {
-	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-		DEBIAN_FRONTEND=noninteractive chroot "$trixie" "$@"
+	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+		http_proxy="${http_proxy-}" https_proxy="${https_proxy-}" no_proxy="${no_proxy-}" \
+		chroot "$trixie" "$@"
+}
+
+# What the module is checked with, where it is.
+trixie_sparse() {
+	[[ -e $trixie/usr/bin/sparse ]] || quietly in_trixie apt-get install -y -q sparse
 }
 
 # trixie_kernel VERSION DIR: the newest VERSION that the mirrors have.
