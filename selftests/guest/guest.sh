@@ -103,10 +103,20 @@ passes_output_as_it_comes() {
 }
 
 reports_a_timeout() {
-	run --timeout 12 -- sh -c 'echo begun; sleep 1000'
+	run --timeout 90 -- sh -c 'echo begun; sleep 1000'
 	expect "status 124" is "$status" 124
 	expect "a word about it" said '^guest: timeout'
 	expect "the output until then" is "$(cat "$work/out")" begun
+}
+
+# Too little time for any kernel; that it is started anew is seen by the words.
+ends_what_does_not_come_up() {
+	local GUEST_BOOT_SECONDS=1
+	export GUEST_BOOT_SECONDS
+	run -- echo begun
+	expect "status 123" is "$status" 123
+	expect "a word for each of three tries" is "$(grep -c '^guest: the kernel did not come up in 1 s' "$work/err")" 3
+	expect "no output" is "$(cat "$work/out")" ''
 }
 
 reports_a_reset_as_no_result() {
@@ -256,7 +266,7 @@ fi
 tests=(passes_output_and_arguments passes_binary_output_whole passes_the_status
 	passes_a_signal_as_status tells_an_unknown_command
 	does_not_wait_for_what_the_command_leaves passes_output_as_it_comes
-	reports_a_timeout reports_a_reset_as_no_result reports_a_panic
+	reports_a_timeout ends_what_does_not_come_up reports_a_reset_as_no_result reports_a_panic
 	reports_a_warning_though_the_command_succeeds reports_an_oops
 	takes_only_the_kernels_own_lines_for_reports shares_a_folder
 	leaves_the_host_alone keeps_what_a_disk_holds
