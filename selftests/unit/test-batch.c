@@ -92,7 +92,7 @@ TEST(room)
 	while (batch_has_room(&batch, &zero, 4096))
 		batch_add(&batch, &zero, 4096);
 	CHECK_EQ(batch.count, BATCH_MAX_FRAMES);
-	CHECK(batch_enough(&batch));
+	CHECK(batch_enough(&batch, false));
 	CHECK_EQ(batch_decode(&batch, NULL), 0);
 }
 

@@ -7,11 +7,15 @@
  * their numbers, which is ascending within a disk: so when a CHECKPOINT goes out,
  * all before it has.
  *
+ * Buffers are taken from a stack: the one that was sent last is likely in the cache yet.
+ *
  * Memory: slots * (2 * buffer + about 40 bytes per 4 KiB of it), with
  * slots = 2 * depth + 2 * threads: 19 MiB with the defaults, whatever the disks' size.
+ * Disks in memory are read one piece after another, and so smaller ones by default.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +35,7 @@
 #define DEFAULT_THREADS		2
 #define MAX_THREADS		16
 #define DEFAULT_BUFFER_BYTES	(256u << 10)
+#define DEFAULT_MEMORY_BUFFER_BYTES (128u << 10)
 #define MIN_BUFFER_BYTES	(64u << 10)
 #define MAX_BUFFER_BYTES	WIRE_MAX_PAYLOAD
 #define DEFAULT_CHECKPOINT_BYTES (256ull << 20)
@@ -52,6 +57,8 @@ enum tag {
 	TAG_READ
 }; /* TAG_READ + slot */
 
+#define NO_BUFFER UINT_MAX
+
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_ENCODING, SLOT_READY };
 
 struct slot {
@@ -63,6 +70,7 @@ struct slot {
 	uint32_t bytes;			/* of the disk */
 	uint32_t have;			/* of these: read */
 	uint32_t chunk_bytes;
+	unsigned int buffer;		/* its number, NO_BUFFER: a hole */
 	uint8_t *raw;
 	uint8_t *room;			/* for what lz4 makes of it */
 	struct encode_result encoded;
@@ -79,6 +87,8 @@ struct ship {
 	struct encode_frame *frames;
 	struct slot *slots;
 	unsigned int slot_count;
+	unsigned int *free_buffers;	/* a stack; there are as many as slots */
+	unsigned int free_count;
 
 	/* Slots are used in a circle: sent <= put <= begun <= sent + slot_count. */
 	uint64_t begun;			/* slots whose reads were begun */
@@ -170,9 +180,24 @@ static void read_rest(struct ship *s, struct slot *slot)
 		  TAG_READ + (slot - s->slots));
 }
 
+/* There is one for each slot. */
+static void take_buffer(struct ship *s, struct slot *slot)
+{
+	slot->buffer = s->free_buffers[--s->free_count];
+	slot->raw = bufpool_at(&s->raw, slot->buffer);
+	slot->room = s->room.base ? bufpool_at(&s->room, slot->buffer) : NULL;
+}
+
+static void give_buffer(struct ship *s, struct slot *slot)
+{
+	if (slot->buffer != NO_BUFFER)
+		s->free_buffers[s->free_count++] = slot->buffer;
+}
+
 /* As if it had been read and found to be zero. */
 static void take_hole(struct ship *s, struct slot *slot)
 {
+	slot->buffer = NO_BUFFER;
 	slot->encoded.count = 1;
 	slot->encoded.frames[0] = (struct encode_frame){ .raw_bytes = slot->bytes };
 	slot->state = SLOT_READY;
@@ -194,6 +219,7 @@ static void start_reads(struct ship *s)
 			continue;
 		}
 		slot->state = SLOT_READING;
+		take_buffer(s, slot);
 		s->reading++;
 		read_rest(s, slot);
 	}
@@ -354,6 +380,7 @@ static void release_slots(struct ship *s)
 		struct slot *slot = slot_of(s, s->sent);
 
 		slot->state = SLOT_FREE;
+		give_buffer(s, slot);
 		atomic_fetch_add(&s->progress->done_bytes, slot->bytes);
 	}
 	atomic_store(&s->progress->frames, s->outbox.sequence);
@@ -501,9 +528,10 @@ static unsigned int within(unsigned int value, unsigned int usual, unsigned int 
 }
 
 /* A buffer is a power of two and holds whole chunks of each disk. */
-static uint32_t choose_buffer(const struct ship_spec *spec)
+static uint32_t choose_buffer(const struct ship_spec *spec, bool memory)
 {
-	uint32_t want = within(spec->options.buffer_bytes, DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES,
+	uint32_t usual = memory ? DEFAULT_MEMORY_BUFFER_BYTES : DEFAULT_BUFFER_BYTES;
+	uint32_t want = within(spec->options.buffer_bytes, usual, MIN_BUFFER_BYTES,
 			       MAX_BUFFER_BYTES);
 	uint32_t bytes = MIN_BUFFER_BYTES;
 
@@ -555,7 +583,8 @@ static int init_slots(struct ship *s)
 
 	s->slots = calloc(s->slot_count, sizeof(*s->slots));
 	s->frames = calloc(s->slot_count * per_slot, sizeof(*s->frames));
-	if (!s->slots || !s->frames)
+	s->free_buffers = calloc(s->slot_count, sizeof(*s->free_buffers));
+	if (!s->slots || !s->frames || !s->free_buffers)
 		return -ENOMEM;
 	r = bufpool_init(&s->raw, s->slot_count, s->options.buffer_bytes);
 	if (!r && s->options.compress != SHIP_COMPRESS_OFF)
@@ -566,8 +595,7 @@ static int init_slots(struct ship *s)
 		struct slot *slot = &s->slots[i];
 
 		slot->job.run = encode_job;
-		slot->raw = bufpool_at(&s->raw, i);
-		slot->room = s->room.base ? bufpool_at(&s->room, i) : NULL;
+		s->free_buffers[s->free_count++] = s->slot_count - 1 - i;
 		slot->encoded.frames = &s->frames[i * per_slot];
 	}
 	return 0;
@@ -581,18 +609,28 @@ static unsigned int packers_at_once(unsigned int threads)
 	return others < 1 ? 1 : others < (long)threads ? (unsigned int)others : threads;
 }
 
+static bool all_in_memory(const struct ship_spec *spec)
+{
+	unsigned int i = 0;
+
+	while (i < spec->disk_count && ring_in_memory(spec->disks[i].fd))
+		i++;
+	return i == spec->disk_count;
+}
+
 static int ship_init(struct ship *s, struct err *e)
 {
 	const struct ship_spec *spec = s->spec;
+	const bool memory = all_in_memory(spec);
 	int r = check_spec(spec, e);
 	uint64_t total = 0;
 
 	if (r)
 		return r;
 	s->options = spec->options;
-	s->options.depth = within(spec->options.depth, DEFAULT_DEPTH, 1, MAX_DEPTH);
+	s->options.depth = memory ? 1 : within(spec->options.depth, DEFAULT_DEPTH, 1, MAX_DEPTH);
 	s->options.threads = within(spec->options.threads, DEFAULT_THREADS, 1, MAX_THREADS);
-	s->options.buffer_bytes = choose_buffer(spec);
+	s->options.buffer_bytes = choose_buffer(spec, memory);
 	if (!s->options.checkpoint_bytes)
 		s->options.checkpoint_bytes = DEFAULT_CHECKPOINT_BYTES;
 	s->slot_count = 2 * s->options.depth + 2 * s->options.threads;
@@ -624,6 +662,7 @@ static void ship_exit(struct ship *s)
 	bufpool_exit(&s->raw);
 	bufpool_exit(&s->room);
 	free(s->frames);
+	free(s->free_buffers);
 	free(s->slots);
 }
 

@@ -14,8 +14,12 @@
 
 #define BATCH_MAX_FRAMES	128
 #define BATCH_BYTES		WIRE_MAX_PAYLOAD	/* of each of the two buffers */
-/* with so much, it is not worth to wait for more */
-#define BATCH_ENOUGH_BYTES	(256u << 10)
+/*
+ * With so much, it is not worth to wait for more: a disk takes few large writes for less than many
+ * small ones; into memory, what is small is in the cache yet when it is copied.
+ */
+#define BATCH_ENOUGH_BYTES	  (768u << 10)
+#define BATCH_ENOUGH_MEMORY_BYTES (256u << 10)
 
 struct batch_frame {
 	struct wire_header header;	/* DATA or ZERO */
@@ -44,9 +48,12 @@ bool batch_has_room(const struct batch *b, const struct wire_header *header, uin
 struct batch_frame *batch_add(struct batch *b, const struct wire_header *header,
 			      uint32_t chunk_bytes);
 
-static inline bool batch_enough(const struct batch *b)
+/* @memory: it goes to a file in memory. */
+static inline bool batch_enough(const struct batch *b, bool memory)
 {
-	return b->count == BATCH_MAX_FRAMES || b->in_used + b->out_used >= BATCH_ENOUGH_BYTES;
+	uint32_t enough = memory ? BATCH_ENOUGH_MEMORY_BYTES : BATCH_ENOUGH_BYTES;
+
+	return b->count == BATCH_MAX_FRAMES || b->in_used + b->out_used >= enough;
 }
 
 /* Whether batch_decode() has something to unpack, which takes long. */

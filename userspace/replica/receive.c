@@ -382,7 +382,7 @@ static int parse(struct receive *rc, struct err *e)
 		take_rest(rc);
 		if (rc->rest_bytes)
 			return 0;
-		if (rc->filling && batch_enough(&rc->filling->batch))
+		if (rc->filling && batch_enough(&rc->filling->batch, rc->writer.memory))
 			r = close_slot(rc, e);
 		if (!r)
 			r = parse_one(rc, e);

@@ -14,7 +14,7 @@
 int writer_init(struct writer *w, struct ring *ring, struct store_pass *pass, unsigned int depth,
 		uint64_t tag)
 {
-	*w = (struct writer){ .ring = ring, .pass = pass, .depth = depth, .tag = tag };
+	*w = (struct writer){ .ring = ring, .pass = pass, .depth = depth, .tag = tag, .fd = -1 };
 	w->ops = calloc(depth, sizeof(*w->ops));
 	return w->ops ? 0 : -ENOMEM;
 }
@@ -70,6 +70,10 @@ static void put(struct writer *w, struct writer_op **op, struct writer_state *st
 		*op = take_op(w);
 		(*op)->state = state;
 		(*op)->fd = place->fd;
+		if (w->fd != place->fd) {
+			w->fd = place->fd;
+			w->memory = ring_in_memory(w->fd);
+		}
 		(*op)->direct = place->direct;
 		(*op)->offset = place->file_offset;
 		(*op)->bytes = 0;

@@ -39,6 +39,8 @@ struct writer {
 	uint64_t tag;			/* completions of op i have tag + i */
 	unsigned int depth, under_way;
 	struct writer_op *ops;
+	int fd;				/* of the newest write, -1: none yet */
+	bool memory;			/* that is a file in memory */
 };
 
 /* 0 or -ENOMEM. */
