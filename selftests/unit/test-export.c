@@ -278,7 +278,7 @@ TEST(interrupted)
 	close(sock);
 	CHECK_EQ(import(&w, &e), -EAGAIN);
 	CHECK(strstr(e.text, "half-written"));
-	snprintf(command, sizeof(command), "head -c 5000 /dev/urandom >>%s/%s/disk0.frames", w.out, RIG_VM);
+	snprintf(command, sizeof(command), "head -c 9000000 /dev/urandom >>%s/%s/disk0.frames", w.out, RIG_VM);
 	CHECK_EQ(system(command), 0);
 	w.state.disks[0].checkpoint_bytes = 3 * MIB;
 	CHECK_EQ(export_from(&w, 3 * MIB, false, &e), 0);

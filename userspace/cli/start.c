@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../common/format.h"
@@ -12,6 +13,7 @@
 #include "result.h"
 #include "wait.h"
 
+#define TYPE_EXPORT 2
 #define MAX_TURNS 10	/* of a pass by the schedule that was first */
 
 /* "pass 12: 3.4 MiB of 2.0 GiB changed, 1.1 MiB on the wire, 0.8 s; point 12 at 2026-01-31T…" */
@@ -70,15 +72,22 @@ static int type_number(const char *type)
 
 static int start(const struct cli_args *args, char path[CLIENT_PATH_BYTES], struct err *e)
 {
+	char *dir = args->dir ? realpath(args->dir, NULL) : NULL;
 	int type = type_number(args->type), rc;
 	sd_bus_message *call;
 
 	if (type < 0)
-		return err_set(e, type, "there is no type '%.60s': it is network, export or seeded", args->type);
-	rc = client_call("StartReplication", &call, e);
+		rc = err_set(e, type, "there is no type '%.60s': it is network, export or seeded", args->type);
+	else if ((type == TYPE_EXPORT) != !!args->dir)
+		rc = err_set(e, -EINVAL, "--type export and --export-to go together: see `vmreplica start-replication --help`");
+	else if (args->dir && !dir)
+		rc = err_sys(e, -errno, "cannot find the directory %.200s", args->dir);
+	else
+		rc = client_call("StartReplication", &call, e);
 	if (!rc)
-		rc = client_append(call, e, "sqss", args->vm, type, args->dir ? args->dir : "",
+		rc = client_append(call, e, "sqss", args->vm, type, dir ? dir : "",
 				   args->at ? args->at : "");
+	free(dir);
 	return rc ? rc : client_send(call, path, e);
 }
 
@@ -86,7 +95,9 @@ int cli_start(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{ "type", CLI_KEY_TYPE, "TYPE", 0,
-		  "How the first copy travels: network (the default), or seeded, where the replica has something to compare with", 0 },
+		  "How the first copy travels: network (the default), seeded, where the replica has something to compare with, or export, on a medium", 0 },
+		{ "export-to", CLI_KEY_DIR, "DIR", 0,
+		  "With --type export: the directory in which the VM gets one of its own", 0 },
 		{ "at", CLI_KEY_AT, "TIME", 0,
 		  "Begin then, up to 7 days ahead: 2026-01-31T18:30 (local), 2026-01-31T18:30Z (UTC)", 0 },
 		{ "no-wait", CLI_KEY_NO_WAIT, NULL, 0, "Return once it has begun", 0 },
@@ -98,6 +109,7 @@ int cli_start(int argc, char **argv)
 		"Send the whole of a VM's disks, then what changed meanwhile, until the first point is on the replica; from then on, follow the changes. Also begins anew after tracking was interrupted. With --at it returns at once; the same command with another time moves it, one without begins now.\v"
 		"Examples:\n"
 		"  vmreplica start-replication web1\n"
+		"  vmreplica start-replication web1 --type export --export-to /mnt/medium\n"
 		"  vmreplica start-replication web1 --no-wait && vmreplica status --watch\n"
 		"  vmreplica start-replication web1 --at \"$(date -d 'tomorrow 01:00' +%FT%T)\"\n",
 		NULL, NULL, NULL

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -9,6 +10,7 @@
 #include "queue.h"
 #include "relationship.h"
 #include "schedule.h"
+#include "work.h"
 
 #define MAX_AHEAD_US (7 * 86400 * UINT64_C(1000000))
 
@@ -62,18 +64,22 @@ static int read_start_time(sd_bus_message *m, const char *text, uint64_t *time_u
 	return -EINVAL;
 }
 
-static int check_export(sd_bus_message *m, const char *location)
+/* True: it was answered, and *@rc is what to return. */
+static bool refuse_export(sd_bus_message *m, const char *location, int *rc)
 {
 	struct stat st;
 
 	if (location[0] != '/')
-		return answer_code(m, SERVICE_INVALID_PARAMETER,
+		*rc = answer_code(m, SERVICE_INVALID_PARAMETER,
 				   "InitialReplicationExportLocation must be the absolute path of a directory, not '%.200s'",
 				   location);
-	if (stat(location, &st) || !S_ISDIR(st.st_mode))
-		return answer_code(m, SERVICE_NOT_FOUND, "there is no directory %.200s", location);
-	return answer_code(m, SERVICE_NOT_SUPPORTED,
-			   "initial replication by export is not supported: use type 1, network transfer");
+	else if (strlen(location) >= sizeof(((struct state *)NULL)->export_dir))
+		*rc = answer_code(m, SERVICE_INVALID_PARAMETER, "the path of the directory is too long");
+	else if (stat(location, &st) || !S_ISDIR(st.st_mode))
+		*rc = answer_code(m, SERVICE_NOT_FOUND, "there is no directory %.200s", location);
+	else
+		return false;
+	return true;
 }
 
 /* Another time for the job that waits for one. */
@@ -94,7 +100,7 @@ static bool waits(const struct relationship *r, enum job_type type)
 }
 
 static int start(struct relationship *r, enum state_initial type, uint64_t start_us,
-		 sd_bus_message *m)
+		 const char *export_dir, sd_bus_message *m)
 {
 	const char *vm = r->state.vm;
 	struct err e = { 0 };
@@ -108,7 +114,7 @@ static int start(struct relationship *r, enum state_initial type, uint64_t start
 		return answer_code(m, SERVICE_INVALID_STATE,
 				   "the initial replication of %s is complete and changes are followed: for a pass at once, run `vmreplica replicate %s`",
 				   vm, vm);
-	if (relationship_set_start(r, type, start_us, &e))
+	if (relationship_set_start(r, type, start_us, export_dir, &e))
 		return answer_err(m, &e);
 	relationship_refresh(r);
 	return answer_job(m, relationship_start_pass(r, JOB_INITIAL));
@@ -134,12 +140,44 @@ int operate_start(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	r = answer_unless_primary(userdata, m, vm, &rc);
 	if (!r)
 		return rc;
-	if (type == STATE_INITIAL_EXPORT)
-		return check_export(m, location);
-	return start(r, type, start_us, m);
+	if (type != STATE_INITIAL_EXPORT)
+		location = "";
+	else if (refuse_export(m, location, &rc))
+		return rc;
+	return start(r, type, start_us, location, m);
 }
 
 /* --- ImportInitialReplica, Resynchronize, Replicate ----------------------------------------- */
+
+static void on_imported(struct job *job)
+{
+	schedule_wake(job->service);
+}
+
+/* Points and state come with the next look at the replicas. */
+static int start_import(struct service *service, const char *vm, const char *location,
+			sd_bus_message *m)
+{
+	struct work_import *work = calloc(1, sizeof(*work));
+	struct job_spec spec = {
+		.type = JOB_IMPORT,
+		.vm = vm,
+		.run = work_import,
+		.done = on_imported,
+		.arg = work,
+		.free_arg = free,
+	};
+	struct job *job;
+
+	if (!work)
+		return answer_job(m, NULL);
+	work->replica = service->replica;
+	snprintf(work->location, sizeof(work->location), "%s", location);
+	job = job_new(service, &spec);
+	if (job)
+		job_begin(job);
+	return answer_job(m, job);
+}
 
 int operate_import(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
@@ -158,8 +196,9 @@ int operate_import(sd_bus_message *m, void *userdata, sd_bus_error *error)
 				   "this host keeps no replicas: import on the replica, or set `listen` in " CONFIG_FILE);
 	if (!relationship_find(service, vm, RELATIONSHIP_REPLICA))
 		return answer_code(m, SERVICE_NOT_FOUND, "this host has no replica of '%.64s'", vm);
-	return answer_code(m, SERVICE_NOT_SUPPORTED,
-			   "importing an initial replica is not supported: use type 1, network transfer");
+	if (strlen(location) >= sizeof(((struct work_import *)NULL)->location))
+		return answer_code(m, SERVICE_INVALID_PARAMETER, "the path of the directory is too long");
+	return start_import(service, vm, location, m);
 }
 
 static int resynchronize(struct relationship *r, uint64_t start_us, sd_bus_message *m)

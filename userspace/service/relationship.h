@@ -127,7 +127,7 @@ void relationship_begin_removal(struct relationship *r);
 int relationship_set_suspended(struct relationship *r, bool suspended, struct err *e);
 /* The initial replication of this type is wanted, at @start_us since 1970 UTC, 0: at once. */
 int relationship_set_start(struct relationship *r, enum state_initial type, uint64_t start_us,
-			   struct err *e);
+			   const char *export_dir, struct err *e);
 /* Another time for what is wanted. */
 int relationship_set_start_time(struct relationship *r, uint64_t start_us, struct err *e);
 /* What was wanted is over, or is no longer wanted. */

@@ -23,11 +23,12 @@ int relationship_set_suspended(struct relationship *r, bool suspended, struct er
 }
 
 int relationship_set_start(struct relationship *r, enum state_initial type, uint64_t start_us,
-			   struct err *e)
+			   const char *export_dir, struct err *e)
 {
 	struct state *state = state_file_begin(r->file);
 	int rc;
 
+	snprintf(state->export_dir, sizeof(state->export_dir), "%s", export_dir);
 	state->start_wanted = true;
 	state->start_time_us = start_us;
 	state->initial_type = type;

@@ -5,6 +5,7 @@
 
 #include "../common/format.h"
 #include "../common/log.h"
+#include "../primary/export.h"
 #include "../primary/pass.h"
 #include "../primary/record.h"
 #include "../primary/track.h"
@@ -86,6 +87,25 @@ static int no_point(const struct state *state, struct err *e)
 		       WORK_MAX_PASSES);
 }
 
+/* The first copy, onto a medium. Points come with the passes that follow. */
+static int export_initial(struct job *job, struct work_replicate *work, struct err *e)
+{
+	const struct export_spec spec = {
+		.file = work->file,
+		.cancel_fd = job->cancel_fd,
+		.progress = &job->progress.pass,
+		.phase = &job->phase,
+	};
+	struct pass_result result = { 0 };
+	int rc = export_run(&spec, &result, e);
+
+	job_pass_ended(job);
+	if (rc && job->cancel == JOB_GO_ON)
+		count_failure(work->file, rc);
+	atomic_store(&job->pass, result.pass);
+	return rc;
+}
+
 int work_replicate(struct job *job, struct err *e)
 {
 	struct work_replicate *work = job->arg;
@@ -105,6 +125,8 @@ int work_replicate(struct job *job, struct err *e)
 
 	state_file_get(work->file, &state);
 	atomic_store(&job->disk_bytes, disk_bytes(&state));
+	if (state.initial_type == STATE_INITIAL_EXPORT && !state.initial_complete)
+		return export_initial(job, work, e);
 	while (tries < WORK_MAX_PASSES) {
 		rc = pass_run(&spec, &result, e);
 		job_pass_ended(job);
@@ -185,6 +207,16 @@ int work_remove(struct job *job, struct err *e)
 	int rc = work->file ? remove_primary(job, work->file, e) : 0;
 
 	return rc || !work->replica ? rc : delete_points(job, work->replica, e);
+}
+
+/* --- import ----------------------------------------------------------------------- */
+
+int work_import(struct job *job, struct err *e)
+{
+	struct replica_import_progress progress = { 0 };
+	struct work_import *work = job->arg;
+
+	return replica_import(work->replica, job->vm, work->location, job->cancel_fd, &progress, e);
 }
 
 /* --- test of a connection ------------------------------------------------------- */

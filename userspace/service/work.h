@@ -41,6 +41,15 @@ struct work_remove {
 /* 0 with a sentence: done, but the replica could not be told. */
 int work_remove(struct job *job, struct err *e);
 
+/* Argument of work_import(). */
+struct work_import {
+	struct replica *replica;
+	char location[256];
+};
+
+/* Joins an exported initial pass to the replica. */
+int work_import(struct job *job, struct err *e);
+
 /* Argument of work_test(). */
 struct work_test {
 	char host[256];
