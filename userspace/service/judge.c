@@ -150,6 +150,10 @@ static void judge_primary(struct relationship *r)
 			judge_resync(r);
 		else
 			judge_tracking(r);
+		if (state->medium_pass)
+			add(r, RELATIONSHIP_WARNING,
+			    "the first copy is on a medium, in %s: bring it to %s and run `vmreplica import %s --from DIR` there; passes are kept until then, and not shown",
+			    state->export_dir, state->host, state->vm);
 		if (r->warning[0])
 			add(r, RELATIONSHIP_WARNING, "%s", r->warning);
 		else if (!state->last_point)
@@ -193,6 +197,11 @@ static void judge_replica(struct relationship *r)
 		r->view.state = RELATIONSHIP_DISABLED;
 		add(r, RELATIONSHIP_OK,
 		    "its primary ended the replication; the points are kept until `vmreplica disable %s --delete-points`",
+		    r->status.vm);
+	} else if (r->status.awaits_import) {
+		r->view.state = RELATIONSHIP_INITIAL;
+		add(r, RELATIONSHIP_WARNING,
+		    "the first copy comes on a medium: run `vmreplica import %s --from DIR` when it is here",
 		    r->status.vm);
 	} else if (!r->status.points) {
 		r->view.state = RELATIONSHIP_INITIAL;
