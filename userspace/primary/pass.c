@@ -563,7 +563,8 @@ static int checkpoint(struct pass *p, unsigned int disk, uint64_t offset, struct
 	if (!rc)
 		rc = session_receive(p->spec->peer->sock, &header, NULL, 0, p->spec->cancel_fd,
 				     DURABLE_TIMEOUT_S, e);
-	if (!rc && (header.type != WIRE_CHECKPOINTED || header.disk != disk || header.offset != offset))
+	if (!rc && (header.type != WIRE_CHECKPOINTED || header.disk != disk ||
+		    header.offset != offset))
 		rc = err_set(e, -EPROTO, "the replica answered %s where CHECKPOINTED was due",
 			     wire_type_name(header.type));
 	if (!rc)

@@ -174,7 +174,8 @@ static int open_dir(struct sink *s, const char *dir, struct err *e)
 	if (mkdirat(parent, s->medium.vm, 0700) && errno != EEXIST)
 		r = err_sys(e, -errno, "cannot make the directory %s/%s", dir, s->medium.vm);
 	if (!r) {
-		s->dir = openat(parent, s->medium.vm, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		s->dir = openat(parent, s->medium.vm,
+				O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (s->dir < 0 || fsync(parent))
 			r = err_sys(e, -errno, "cannot open the directory %s/%s", dir, s->medium.vm);
 	}

@@ -111,8 +111,9 @@ static int write_place(const struct store_place *place, const uint8_t *bytes, st
 	while (done < place->length) {
 		got = pwrite(place->fd, bytes + done, place->length - done,
 			     place->file_offset + done);
-		if (got < 0 && errno != EINTR)
-			return err_sys(e, -errno, "the replica cannot write what is imported");
+		if (!got || (got < 0 && errno != EINTR))
+			return err_sys(e, got ? -errno : -ENOSPC,
+				       "the replica cannot write what is imported");
 		done += got > 0 ? got : 0;
 	}
 	return 0;
@@ -165,7 +166,8 @@ static int read_frames(struct reader *r, struct err *e)
 	struct stat st;
 	int ret = 0;
 
-	if (fstat(r->fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != r->disk->file_bytes)
+	if (fstat(r->fd, &st) || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size != r->disk->file_bytes)
 		return damaged(r, "does not belong to a file of the size that it should have", e);
 	while (!ret && r->at < r->disk->file_bytes)
 		ret = cancelled(r->import) ? err_set(e, -ECANCELED, "canceled") : take_frame(r, e);

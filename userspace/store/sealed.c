@@ -22,9 +22,9 @@ static uint32_t crc32_of(const char *text, size_t bytes)
 
 char *sealed_text(struct json_object *o, size_t max_bytes)
 {
-	const char *json = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-								     JSON_C_TO_STRING_SPACED |
-								     JSON_C_TO_STRING_NOSLASHESCAPE);
+	const int style = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+			  JSON_C_TO_STRING_NOSLASHESCAPE;
+	const char *json = json_object_to_json_string_ext(o, style);
 	size_t bytes = json ? strlen(json) : 0;
 	char *text = NULL;
 

@@ -516,7 +516,8 @@ int store_await(struct store *store, uint64_t pass, struct err *e)
 
 	if (ret || (awaited && m->base_pass == pass))
 		return ret;
-	if (m->initial == STORE_INITIAL_COMPLETE || pass <= store_last_pass(store) || pass > INT64_MAX)
+	if (m->initial == STORE_INITIAL_COMPLETE || pass <= store_last_pass(store) ||
+	    pass > INT64_MAX)
 		return err_set(e, -EINVAL,
 			       "replica %s has passes up to %" PRIu64 " and cannot wait for a medium of pass %" PRIu64,
 			       store->name, store_last_pass(store), pass);

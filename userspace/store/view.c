@@ -56,7 +56,8 @@ static int open_layer(struct view_disk *disk, int dir_fd, uint64_t pass, struct 
 	int ret;
 
 	store_overlay_name(pass, name);
-	ret = qcow2_reader_open(&layer->reader, dir_fd, name, disk->size_bytes, disk->chunk_bytes, e);
+	ret = qcow2_reader_open(&layer->reader, dir_fd, name, disk->size_bytes, disk->chunk_bytes,
+				e);
 	if (ret)
 		return ret;
 	pthread_mutex_init(&layer->lock, NULL);

@@ -79,7 +79,8 @@ static bool __next_piece(struct digest *d, struct piece *piece)
 {
 	uint64_t number = d->position / WIRE_SEGMENT_BYTES;
 
-	while (!d->ending && d->position < d->spec.length && number >= d->released + DIGEST_WINDOW) {
+	while (!d->ending && d->position < d->spec.length &&
+	       number >= d->released + DIGEST_WINDOW) {
 		pthread_cond_wait(&d->wake, &d->lock);
 		number = d->position / WIRE_SEGMENT_BYTES;
 	}
