@@ -217,9 +217,9 @@ static pid_t hold(const char *path)
 			pause();
 		_exit(1);
 	}
+	close(ready[1]);
 	CHECK_EQ(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
-	close(ready[1]);
 	return pid;
 }
 
