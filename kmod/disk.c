@@ -4,6 +4,7 @@
 #include <linux/slab.h>
 
 #include "disk.h"
+#include "trace.h"
 
 #define MIN_CHUNK_BYTES	4096
 #define MAX_CHUNK_BYTES	(1 << 20)
@@ -37,8 +38,10 @@ void cbt_disk_distrust(struct cbt_disk *disk, unsigned int reasons)
 		    (atomic_fetch_or(reasons, untrusted) & reasons) != reasons)
 			news = true;
 	}
-	if (news)
-		schedule_work(&disk->distrusted);
+	if (!news)
+		return;
+	trace_blkcbt_distrust(disk->dev, reasons);
+	schedule_work(&disk->distrusted);
 }
 
 void cbt_disk_trust(struct cbt_share *share)

@@ -35,15 +35,22 @@ struct cbt_epoch *cbt_epochs_cut(struct cbt_epochs *epochs)
 	return old;
 }
 
-bool cbt_epoch_drained(const struct cbt_epoch *epoch)
+unsigned long cbt_epoch_inflight(const struct cbt_epoch *epoch)
 {
 	unsigned long sum = 0;
 	int cpu;
 
 	for_each_possible_cpu(cpu)
 		sum += READ_ONCE(*per_cpu_ptr(epoch->inflight, cpu));
+	return sum;
+}
+
+bool cbt_epoch_drained(const struct cbt_epoch *epoch)
+{
+	bool drained = cbt_epoch_inflight(epoch) == 0;
+
 	smp_rmb();	/* the count before the marks; pairs with cbt_epoch_leave() */
-	return sum == 0;
+	return drained;
 }
 
 bool cbt_epoch_wait_drained(struct cbt_epoch *epoch, unsigned long timeout)

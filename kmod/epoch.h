@@ -52,6 +52,12 @@ void cbt_epochs_exit(struct cbt_epochs *epochs);
 struct cbt_epoch *cbt_epochs_cut(struct cbt_epochs *epochs);
 
 /*
+ * How many writes are in flight. For who looks on: of an epoch that is current the counts of CPUs
+ * are read at different times, and the sum may be off, even below 0 as a signed number.
+ */
+unsigned long cbt_epoch_inflight(const struct cbt_epoch *epoch);
+
+/*
  * True once every write that entered @epoch has left, for good, when it is not
  * current. What those writes marked and wrote is then visible to the caller.
  */

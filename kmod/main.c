@@ -2,6 +2,7 @@
 /* blkcbt: tracks the changed blocks of block devices in use. Documentation/design.rst. */
 #include <linux/module.h>
 
+#include "debugfs.h"
 #include "group.h"
 #include "image.h"
 #include "netlink.h"
@@ -35,6 +36,7 @@ static int __init cbt_init(void)
 	err = cbt_netlink_init();
 	if (err)
 		goto err_write;
+	cbt_debugfs_init();
 	return 0;
 
 err_write:
@@ -53,6 +55,7 @@ err_groups:
 /* Each group holds the module, so none is left; their last writes may be. */
 static void __exit cbt_exit(void)
 {
+	cbt_debugfs_exit();
 	cbt_netlink_exit();
 	cbt_pass_exit();
 	cbt_groups_exit();

@@ -8,6 +8,7 @@
 #include "image.h"
 #include "pass.h"
 #include "preserve.h"
+#include "trace.h"
 
 /* How long the beginner itself waits for the seal before the poll takes over. */
 #define SEAL_INLINE	max(HZ / 100, 1)
@@ -182,6 +183,8 @@ static bool advance(struct cbt_group *group)
 	if (!cutter)
 		return true;
 	cutter->pass.state = CBT_PASS_SEALED;
+	trace_blkcbt_sealed(group->id, cutter->pass.id,
+			    ktime_get_real_ns() - cutter->pass.cut_time_ns);
 	if (cbt_pass_on_sealed)
 		cbt_pass_on_sealed(cutter);
 	return true;
@@ -425,6 +428,7 @@ int cbt_pass_begin(struct cbt_consumer *consumer, const struct cbt_pass_spec *sp
 	pass->flags = spec->flags;
 	pass->portid = spec->portid;
 	pass->timeout = msecs_to_jiffies(spec->timeout_ms);
+	trace_blkcbt_cut(group->id, group->name, pass->id, pass->flags, group->seal.epoch);
 	touch(pass);
 	mod_delayed_work(seal_queue, &pass->expire, pass->timeout);
 	cbt_epoch_wait_drained(group->seal.epoch, SEAL_INLINE);
@@ -478,6 +482,7 @@ void cbt_pass_commit(struct cbt_consumer *consumer)
 	struct cbt_disk *disk;
 
 	lockdep_assert_held(&consumer->group->lock);
+	trace_blkcbt_commit(consumer->group->id, consumer->pass.id);
 	end_images(consumer);
 	list_for_each_entry(disk, &consumer->group->disks, entry)
 		cbt_bitmap_clear(&share_of(consumer, disk)->map);
@@ -553,6 +558,7 @@ void cbt_pass_give_up(struct cbt_consumer *consumer)
 	lockdep_assert_held(&group->lock);
 	if (consumer->pass.state == CBT_PASS_NONE)
 		return;
+	trace_blkcbt_give_up(group->id, consumer->pass.id);
 	end_images(consumer);
 	/* Nobody marks this map. What is still marked in its epoch comes back with the seal. */
 	list_for_each_entry(disk, &group->disks, entry) {

@@ -7,6 +7,7 @@
 #include "disk.h"
 #include "group.h"
 #include "preserve.h"
+#include "trace.h"
 
 /* Kept chunks of one group at a time. */
 #define BUDGET_BYTES	(64LL << 20)
@@ -38,6 +39,7 @@ struct held {
 	struct bio *bio;
 	sector_t first, end;
 	unsigned long since;		/* jiffies */
+	u64 since_ns;			/* the same, for who looks on */
 	void (*go_on)(struct bio *bio);
 };
 
@@ -220,7 +222,8 @@ void cbt_preserve_moved(struct cbt_preserve *preserve)
 
 void cbt_preserve_fail(struct cbt_preserve *preserve)
 {
-	WRITE_ONCE(preserve->torn, true);
+	if (!xchg(&preserve->torn, true))
+		trace_blkcbt_fuzzy(preserve->origin->bd_dev, _RET_IP_);
 	/* Torn first: whoever goes on because it is off has been told of. */
 	smp_store_release(&preserve->off, true);
 	unpark(preserve);
@@ -276,8 +279,9 @@ bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk,
 		return wanted(preserve, disk, first, end);
 	/* A write of the pass itself: has a new one passed it by before it had marked? */
 	if (READ_ONCE(disk->group->epochs.live) != epoch &&
-	    cbt_bitmap_count_range(&disk->map[!epoch->slot], NULL, NULL, first, end))
-		WRITE_ONCE(preserve->torn, true);
+	    cbt_bitmap_count_range(&disk->map[!epoch->slot], NULL, NULL, first, end) &&
+	    !xchg(&preserve->torn, true))
+		trace_blkcbt_fuzzy(preserve->origin->bd_dev, _THIS_IP_);
 	return false;
 }
 
@@ -470,6 +474,9 @@ static void see_to(struct work_struct *work)
 
 	if (!READ_ONCE(preserve->off))
 		keep_all(preserve, held);
+	atomic_dec(&preserve->nr_held);
+	trace_blkcbt_unhold(preserve->origin->bd_dev, bio, ktime_get_ns() - held->since_ns,
+			    !READ_ONCE(preserve->off));
 	mempool_free(held, held_pool);
 	cbt_preserve_put(preserve);
 	go_on(bio);
@@ -488,7 +495,10 @@ void cbt_preserve_hold(struct cbt_preserve *preserve, struct bio *bio, sector_t 
 	held->first = first;
 	held->end = end;
 	held->since = jiffies;
+	held->since_ns = ktime_get_ns();
 	held->go_on = go_on;
+	atomic_inc(&preserve->nr_held);
+	trace_blkcbt_hold(preserve->origin->bd_dev, bio, first, end);
 	spin_lock_irqsave(&preserve->lock, flags);
 	if (!preserve->sealed) {
 		list_add_tail(&held->entry, &preserve->parked);

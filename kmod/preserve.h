@@ -58,6 +58,7 @@ struct cbt_preserve {
 	spinlock_t lock;		/* @sealed, @parked */
 	bool sealed;
 	struct list_head parked;	/* held before the seal */
+	atomic_t nr_held;		/* writes that wait, for who looks on */
 };
 
 /* May sleep. */

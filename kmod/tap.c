@@ -62,11 +62,11 @@ static noinline void miss_write(struct cbt_disk *disk, struct cbt_epoch *epoch,
 	cbt_epoch_leave(epoch);
 }
 
-/* Where a bio goes and which sectors of the device it names, before anything is changed in it. */
+/* Where a bio goes and which sectors of the device it names, before it is changed. */
 struct target {
 	struct block_device *bdev;
 	sector_t first, end;
-	bool may_wait;		/* it can be re-targeted from here to wait for what has to be kept */
+	bool may_wait;		/* it can be re-targeted from here, to wait for what must be kept */
 };
 
 /* It waits for @preserve and all behind it that need it; what cannot goes on without the past. */
@@ -434,6 +434,19 @@ void cbt_tap_remove(struct cbt_disk *disk)
 	unwatch_pages(disk);
 	mutex_unlock(&tap_lock);
 	synchronize_rcu();
+}
+
+void cbt_tap_for_each(const struct cbt_group *group, void (*each)(struct cbt_disk *disk, void *arg),
+		      void *arg)
+{
+	struct cbt_disk *disk;
+	unsigned int bucket;
+
+	mutex_lock(&tap_lock);
+	hash_for_each(taps, bucket, disk, tap_entry)
+		if (disk->group == group)
+			each(disk, arg);
+	mutex_unlock(&tap_lock);
 }
 
 int cbt_tap_init(void)

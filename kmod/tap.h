@@ -17,6 +17,7 @@
 #define CBT_TAP_H
 
 struct cbt_disk;
+struct cbt_group;
 
 /* Finds the tracepoints. -EOPNOTSUPP when the kernel lacks one. */
 int cbt_tap_init(void);
@@ -25,5 +26,12 @@ int cbt_tap_init(void);
 int cbt_tap_add(struct cbt_disk *disk);
 /* From its return on no CPU marks the disk. Its epochs may still hold writes in flight. */
 void cbt_tap_remove(struct cbt_disk *disk);
+
+/*
+ * Calls @each for the tapped disks of @group in no order; none comes or goes meanwhile.
+ * May sleep, and @each, too. Takes no lock that waits for writes or for passes.
+ */
+void cbt_tap_for_each(const struct cbt_group *group, void (*each)(struct cbt_disk *disk, void *arg),
+		      void *arg);
 
 #endif
