@@ -10,7 +10,7 @@
  * Takes the widest vectors that the processor has, found out when the program runs: four times
  * as fast as what each x86-64 has. The same name, the same result.
  */
-#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#if defined(__x86_64__) && __has_include("xxh_x86dispatch.h")
 #include <xxh_x86dispatch.h>
 #endif
 #include "wire.h"

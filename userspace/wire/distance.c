@@ -6,7 +6,7 @@
 
 #include "distance.h"
 
-/* Shorter round trips are left alone: BBR's pacing costs CPU, and the defaults suffice there. */
+/* Shorter ones are left alone: BBR's pacing costs CPU, and the defaults suffice there. */
 #define LONG_RTT_US	20000
 /* Under way at 1 Gbit/s and 50 ms are 6.25 MB; the kernel takes twice as much for its own use. */
 #define BUFFER_BYTES	(8 << 20)
@@ -18,7 +18,9 @@ void distance_tune(int sock)
 	struct tcp_info info = { 0 };
 	socklen_t size = sizeof(info);
 
-	if (getsockopt(sock, IPPROTO_TCP, TCP_INFO, &info, &size) || info.tcpi_min_rtt < LONG_RTT_US)
+	if (getsockopt(sock, IPPROTO_TCP, TCP_INFO, &info, &size))
+		return;
+	if (info.tcpi_min_rtt < LONG_RTT_US)
 		return;
 	setsockopt(sock, IPPROTO_TCP, TCP_CONGESTION, bbr, sizeof(bbr) - 1);
 	/* FORCE is for root: the ordinary limit is lower than what the kernel does by itself. */
