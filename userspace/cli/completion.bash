@@ -16,7 +16,7 @@ _vmreplica() {
 		return
 		;;
 	--type)
-		words="network seeded"
+		words="network seeded export"
 		;;
 	*)
 		if [[ $COMP_CWORD -eq 1 ]]; then

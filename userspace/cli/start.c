@@ -27,7 +27,7 @@ static void report(const struct client_job *job)
 	else
 		printf("pass %" PRIu64, job->pass);
 	printf(": %s of %s %s, %s on the wire, %s", format_bytes(job->total_bytes, bytes),
-	       format_bytes(job->disk_bytes, disk), job->type == 94 ? "sent" : "changed",
+	       format_bytes(job->disk_bytes, disk), job->type == 105 ? "changed" : "sent",
 	       format_bytes(job->wire_bytes, wire), format_seconds(job->elapsed_us / 1e6, time));
 	if (job->point_time_us)
 		printf("; point %" PRIu64 " at %s", job->pass, format_time_us(job->point_time_us, at));

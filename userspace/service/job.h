@@ -27,6 +27,7 @@ enum job_type {
 	JOB_DELTA = 105,
 	JOB_RESYNC = 107,
 	JOB_TEST_CONNECTION = 115,
+	JOB_EXPORT = 118,
 };
 
 enum job_state {

@@ -179,6 +179,15 @@ static int start_import(struct service *service, const char *vm, const char *loc
 	return answer_job(m, job);
 }
 
+static bool is_imported(const struct service *service, const char *vm)
+{
+	const struct job *job = service->jobs;
+
+	while (job && (job->view.type != JOB_IMPORT || job_ended(job) || strcmp(job->vm, vm)))
+		job = job->next;
+	return job != NULL;
+}
+
 int operate_import(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *vm, *location;
@@ -196,6 +205,8 @@ int operate_import(sd_bus_message *m, void *userdata, sd_bus_error *error)
 				   "this host keeps no replicas: import on the replica, or set `listen` in " CONFIG_FILE);
 	if (!relationship_find(service, vm, RELATIONSHIP_REPLICA))
 		return answer_code(m, SERVICE_NOT_FOUND, "this host has no replica of '%.64s'", vm);
+	if (is_imported(service, vm))
+		return answer_code(m, SERVICE_IN_USE, "the first copy of %s is being imported already", vm);
 	if (strlen(location) >= sizeof(((struct work_import *)NULL)->location))
 		return answer_code(m, SERVICE_INVALID_PARAMETER, "the path of the directory is too long");
 	return start_import(service, vm, location, m);

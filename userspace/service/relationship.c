@@ -379,11 +379,19 @@ enum job_type relationship_next_pass(const struct relationship *r)
 	return track_untrusted(&r->track) && may_resync(r) ? JOB_RESYNC : JOB_DELTA;
 }
 
+/* What the job is called: the first copy onto a medium has a type of its own. */
+static enum job_type job_type_of(const struct relationship *r, enum job_type type)
+{
+	bool exports = r->state.initial_type == STATE_INITIAL_EXPORT && !r->state.initial_complete;
+
+	return type == JOB_INITIAL && exports ? JOB_EXPORT : type;
+}
+
 struct job *relationship_start_pass(struct relationship *r, enum job_type type)
 {
 	struct work_replicate *work = calloc(1, sizeof(*work));
 	struct job_spec spec = {
-		.type = type,
+		.type = job_type_of(r, type),
 		.vm = r->state.vm,
 		.relationship = r,
 		.run = work_replicate,
