@@ -671,6 +671,30 @@ def test_seeded():
     same("vm3", "/dev/vdc")
 
 
+def test_export_and_import():
+    completes("remove", p, p.call("RemoveReplicationRelationship", "sb", "vm3", False))
+    completes("delete", r, r.call("RemoveReplicationRelationship", "sb", "vm3", True))
+    completes("create", p, create("vm3", basic("/dev/vdc")))
+    medium = f"{WORK}/medium"
+    os.makedirs(medium, exist_ok=True)
+    # The time is ignored for an export, whatever it is.
+    job = completes("type 2", p, start("vm3", 2, medium, "tomorrow"))
+    equal("its type", 118, job["JobType"])
+    equal("one directory, of the VM's", ["vm3"], os.listdir(medium))
+    answers("again", WRONG_STATE, start("vm3", 2, medium))
+    scribble("/dev/vdc", 2, 1)
+    completes("changes flow", p, replicate("vm3"))
+    twin = until("the replica waits", 60, lambda: (v := r.vm("vm3")) and v["ReplicationState"] == 2 and v)
+    check("and says so", "import" in twin["HealthReason"], twin["HealthReason"])
+    path = answers("from where it is not", STARTED, r.call("ImportInitialReplica", "ss", "vm3", STATE))
+    equal("not found", NOT_FOUND, ended(r, path)["ErrorCode"])
+    job = completes("import", r, r.call("ImportInitialReplica", "ss", "vm3", medium))
+    equal("its type", 95, job["JobType"])
+    until("the replica has points", 60, lambda: r.vm("vm3")["RecoveryPoints"] > 0)
+    completes("and goes on", p, replicate("vm3"))
+    same("vm3", "/dev/vdc")
+
+
 def resynchronize(vm, at=""):
     return p.call("Resynchronize", "ss", vm, at)
 
