@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "distance.h"
 #include "session.h"
 
 #define PROGRAM "vmreplicad 1.0"
@@ -358,10 +357,8 @@ int session_connect(const char *host, uint16_t port, int cancel_fd, struct err *
 	r = send_hello(sock, e);
 	if (!r)
 		r = receive_hello(sock, cancel_fd, e);
-	if (!r) {
-		distance_tune(sock);
+	if (!r)
 		return sock;
-	}
 	close(sock);
 	return r;
 }
@@ -372,7 +369,5 @@ int session_accept(int sock, struct err *e)
 
 	set_options(sock);
 	r = receive_hello(sock, -1, e);
-	if (!r)
-		distance_tune(sock);
 	return r ? r : send_hello(sock, e);
 }
