@@ -27,11 +27,14 @@ static struct relationship *well(void)
 	r.state.initial_complete = true;
 	r.state.last_point = 7;
 	r.state.last_sent_time_us = datetime_now_us() - 1000000;
-	r.state.period = (struct state_period){ .since_us = 1, .passes = 100, .milliseconds = 100000 };
+	r.state.period.since_us = 1;
+	r.state.period.passes = 100;
+	r.state.period.milliseconds = 100000;
 	return &r;
 }
 
-static void expect(struct relationship *r, unsigned int state, unsigned int health, const char *reason)
+static void expect(struct relationship *r, unsigned int state, unsigned int health,
+		   const char *reason)
 {
 	judge(r);
 	CHECK_EQ(r->view.state, state);
