@@ -343,7 +343,7 @@ def test_refusals_before_the_initial_replication():
             ("suspend", WRONG_STATE, request("vm1", 7)), ("resume", WRONG_STATE, request("vm1", 3)),
             ("cancel the initial replication", WRONG_STATE, request("vm1", 1)),
             ("cancel a resynchronization", WRONG_STATE, request("vm1", 9)),
-            ("planned failover", NOT_SUPPORTED, request("vm1", 4)),
+            ("planned failover", WRONG_STATE, request("vm1", 4)),
             ("state 5", INVALID, request("vm1", 5)), ("state 0", INVALID, request("vm1", 0)),
             ("state of no such VM", NOT_FOUND, request("nobody", 7)),
             ("resynchronize", WRONG_STATE, p.call("Resynchronize", "ss", "vm1", "")),

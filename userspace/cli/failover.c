@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* failover, revert, commit, test-failover: on the replica's host */
+/* failover, revert, commit, test-failover: on the replica's host, but for what is planned */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,14 +10,14 @@
 #include "json.h"
 #include "wait.h"
 
-enum { KEY_POINT = 0x200, KEY_NEWEST, KEY_NAME, KEY_END, KEY_LIST };
+enum { KEY_POINT = 0x200, KEY_NEWEST, KEY_NAME, KEY_END, KEY_LIST, KEY_PLANNED };
 
 struct args {
 	const char *vm;
 	const char *point;	/* "": the newest */
 	const char *name;	/* of a test to begin; null: none was given */
 	const char *end;	/* of a test to end; null: none */
-	bool list, json;
+	bool list, planned, json;
 };
 
 static error_t parse_arg(int key, char *arg, struct argp_state *state)
@@ -36,6 +36,9 @@ static error_t parse_arg(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_END:
 		args->end = arg;
+		return 0;
+	case KEY_PLANNED:
+		args->planned = true;
 		return 0;
 	case KEY_LIST:
 		args->list = true;
@@ -234,11 +237,32 @@ static int fail_over(const struct args *args, struct err *e)
 	return rc ? rc : list(args, "", e);
 }
 
+/* As RequestReplicationStateChange takes it. */
+#define STATE_SYNCED 4
+
+/* The primary's part of a failover without loss. */
+static int prepare(const struct args *args, struct err *e)
+{
+	uint16_t state = STATE_SYNCED;
+	sd_bus_message *call;
+	int rc = client_call("RequestReplicationStateChange", &call, e);
+
+	if (!rc)
+		rc = client_append(call, e, "sq", args->vm, state);
+	if (!rc)
+		rc = run(call, e);
+	if (!rc)
+		printf("%s: all of it is on the replica; run `vmreplica failover %s` there\n", args->vm,
+		       args->vm);
+	return rc;
+}
+
 int cli_failover(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{ "point", KEY_POINT, "ID", 0, "The point to run from, see `vmreplica points`", 0 },
 		{ "newest", KEY_NEWEST, NULL, 0, "The newest point, which is the default", 0 },
+		{ "planned", KEY_PLANNED, NULL, 0, "On the primary, with the machine stopped: send the last of it, so that the replica can fail over without loss", 0 },
 		{ "list", KEY_LIST, NULL, 0, "Change nothing: show the disks of the machine and its tests", 0 },
 		{ "json", CLI_KEY_JSON, NULL, 0, "For programs", 0 },
 		{ 0 }
@@ -248,6 +272,7 @@ int cli_failover(int argc, char **argv)
 		"On the replica host: make disks that the machine can run from, on top of a point, and print their files. Passes of the primary are refused from then on. What is written can be thrown away with `vmreplica revert` or made final with `vmreplica commit`.\v"
 		"Examples:\n"
 		"  vmreplica failover web1\n"
+		"  vmreplica failover web1 --planned    (on the primary)\n"
 		"  vmreplica failover web1 --point 42 --json | jq -r '.systems[0].disks[0].file'\n",
 		NULL, NULL, NULL
 	};
@@ -256,7 +281,8 @@ int cli_failover(int argc, char **argv)
 	int rc = parse(&argp, argc, argv, &args, &e);
 
 	if (!rc)
-		rc = args.list ? list(&args, NULL, &e) : fail_over(&args, &e);
+		rc = args.list ? list(&args, NULL, &e) :
+		     args.planned ? prepare(&args, &e) : fail_over(&args, &e);
 	return rc ? cli_fail(&e) : 0;
 }
 

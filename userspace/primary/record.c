@@ -21,6 +21,12 @@ int record_generation(struct state_file *file, uint64_t generation, struct err *
 	return state_file_end(file, e);
 }
 
+int record_prepared(struct state_file *file, bool prepared, struct err *e)
+{
+	state_file_begin(file)->prepared = prepared;
+	return state_file_end(file, e);
+}
+
 static void clear_checkpoints(struct state *state)
 {
 	unsigned int i;

@@ -169,6 +169,7 @@ bool job_is_transfer(const struct job *job)
 	case JOB_DELTA:
 	case JOB_RESYNC:
 	case JOB_EXPORT:
+	case JOB_PREPARE:
 		return true;
 	default:
 		return false;

@@ -22,6 +22,7 @@ enum job_type {
 	JOB_FAILOVER = 97,
 	JOB_REVERT = 98,
 	JOB_COMMIT = 99,
+	JOB_PREPARE = 100,		/* of a planned failover, on the primary */
 	JOB_TEST = 102,
 	JOB_END_TEST = 103,
 	JOB_DELTA = 105,

@@ -130,6 +130,20 @@ static void judge_silence(struct relationship *r)
 		add(r, RELATIONSHIP_WARNING, "nothing was sent for %s", format_seconds((now - sent) / 1e6, time));
 }
 
+static void judge_prepared(struct relationship *r)
+{
+	const char *vm = r->state.vm;
+
+	if (r->view.pending_bytes)
+		add(r, RELATIONSHIP_CRITICALLY_ILL,
+		    "a failover was planned, but the disks were written since: it would lose that; `vmreplica resume %s` lets replication go on",
+		    vm);
+	else
+		add(r, RELATIONSHIP_WARNING,
+		    "ready for a planned failover, without loss: run `vmreplica failover %s` on the replica %s, or `vmreplica resume %s` here to go on as before",
+		    vm, r->state.host, vm);
+}
+
 static void judge_primary(struct relationship *r)
 {
 	const struct state *state = &r->state;
@@ -142,6 +156,9 @@ static void judge_primary(struct relationship *r)
 						   RELATIONSHIP_SUSPENDED;
 		add(r, RELATIONSHIP_WARNING, "suspended; changes are tracked meanwhile: run `vmreplica resume %s`",
 		    state->vm);
+	} else if (state->prepared) {
+		r->view.state = RELATIONSHIP_PREPARED;
+		judge_prepared(r);
 	} else if (!state->initial_complete) {
 		judge_initial(r);
 	} else {

@@ -35,6 +35,10 @@ static bool is_free(struct relationship *r, sd_bus_message *m, int *rc)
 	else if (r->state.suspended)
 		*rc = answer_code(m, SERVICE_INVALID_STATE, "%s is suspended: run `vmreplica resume %s` first", vm,
 				  vm);
+	else if (r->state.prepared)
+		*rc = answer_code(m, SERVICE_INVALID_STATE,
+				  "%s is ready for a planned failover: run `vmreplica resume %s` first if it does not take place",
+				  vm, vm);
 	else
 		return true;
 	return false;
@@ -289,9 +293,11 @@ static int resume(struct relationship *r, sd_bus_message *m)
 {
 	struct err e = { 0 };
 
-	if (!r->state.suspended)
+	if (!r->state.suspended && !r->state.prepared)
 		return answer_code(m, SERVICE_INVALID_STATE, "%s is not suspended", r->state.vm);
-	if (relationship_set_suspended(r, false, &e))
+	if (r->state.prepared && relationship_clear_prepared(r, &e))
+		return answer_err(m, &e);
+	if (r->state.suspended && relationship_set_suspended(r, false, &e))
 		return answer_err(m, &e);
 	relationship_refresh(r);
 	schedule_wake(r->service);
@@ -332,6 +338,20 @@ static int cancel_resync(struct relationship *r, sd_bus_message *m)
 	return answer_done(m);
 }
 
+/* The last pass of disks that are in no use, then none any more. */
+static int prepare(struct relationship *r, sd_bus_message *m)
+{
+	int rc;
+
+	if (!is_free(r, m, &rc))
+		return rc;
+	if (!r->state.initial_complete)
+		return answer_code(m, SERVICE_INVALID_STATE,
+				   "the initial replication of %s is not complete: run `vmreplica start-replication %s`",
+				   r->state.vm, r->state.vm);
+	return answer_job(m, relationship_start_pass(r, JOB_PREPARE));
+}
+
 static int change_state(struct relationship *r, enum requested_state state, sd_bus_message *m)
 {
 	switch (state) {
@@ -345,7 +365,7 @@ static int change_state(struct relationship *r, enum requested_state state, sd_b
 	case REQUEST_REPLICATING:
 		return resume(r, m);
 	case REQUEST_SYNCED:
-		return answer_code(m, SERVICE_NOT_SUPPORTED, "a planned failover is not supported");
+		return prepare(r, m);
 	case REQUEST_SUSPEND:
 		return suspend(r, m);
 	case REQUEST_CANCEL_RESYNC:

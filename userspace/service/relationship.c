@@ -227,7 +227,7 @@ void relationship_refresh(struct relationship *r)
 bool relationship_scheduled(const struct relationship *r)
 {
 	return r->mode == RELATIONSHIP_PRIMARY && r->file && !r->job && !r->removal &&
-	       !r->service->stopping && !r->state.suspended &&
+	       !r->service->stopping && !r->state.suspended && !r->state.prepared &&
 	       (r->state.start_wanted || r->state.initial_complete);
 }
 
@@ -245,7 +245,7 @@ uint64_t relationship_missed(const struct relationship *r)
 {
 	uint64_t missed, next, now = service_now_us();
 
-	if (!r->file || r->state.suspended || !r->state.initial_complete)
+	if (!r->file || r->state.suspended || r->state.prepared || !r->state.initial_complete)
 		return 0;
 	if (!r->job || !r->job->begun_us)
 		return cycles_between(r, r->cycle_us, now);
@@ -337,7 +337,9 @@ static void on_pass_end(struct job *job)
 		relationship_due_now(r);
 		r->due_us += r->state.interval_s * UINT64_C(1000000);
 		r->cycle_us = r->due_us;
-	} else if (job->cancel != JOB_GO_ON) {
+	} else if (job->cancel != JOB_GO_ON ||
+		   (job->view.type == JOB_PREPARE && job->rc == -EBUSY)) {
+		/* The machine runs, and its replication goes on. */
 		r->due_us = service_now_us();
 	} else if (work->no_point) {
 		on_no_point(r, job);
@@ -394,7 +396,7 @@ struct job *relationship_start_pass(struct relationship *r, enum job_type type)
 		.type = job_type_of(r, type),
 		.vm = r->state.vm,
 		.relationship = r,
-		.run = work_replicate,
+		.run = type == JOB_PREPARE ? work_prepare : work_replicate,
 		.done = on_pass_end,
 		.arg = work,
 		.free_arg = free,
@@ -412,7 +414,7 @@ struct job *relationship_start_pass(struct relationship *r, enum job_type type)
 	if (!job)
 		return NULL;
 	r->job = job;
-	queue_put(job, type == JOB_DELTA ? 0 : r->state.start_time_us);
+	queue_put(job, type == JOB_DELTA || type == JOB_PREPARE ? 0 : r->state.start_time_us);
 	relationship_object_changed(r);
 	return job;
 }

@@ -19,6 +19,7 @@ enum relationship_state {
 	RELATIONSHIP_READY = 1,
 	RELATIONSHIP_INITIAL = 2,	/* waiting to complete the initial replication */
 	RELATIONSHIP_REPLICATING = 3,
+	RELATIONSHIP_PREPARED = 4,	/* all was sent, for a planned failover */
 	RELATIONSHIP_RECOVERED = 5,	/* failed over, to be reverted or committed */
 	RELATIONSHIP_COMMITTED = 6,
 	RELATIONSHIP_SUSPENDED = 7,
@@ -113,7 +114,7 @@ void relationship_refresh(struct relationship *r);
 
 /*
  * A job for a pass: the first (type JOB_INITIAL, with all that may follow), one that compares
- * (JOB_RESYNC) or a delta. In the queue.
+ * (JOB_RESYNC), the last one before a planned failover (JOB_PREPARE) or a delta. In the queue.
  */
 struct job *relationship_start_pass(struct relationship *r, enum job_type type);
 
@@ -125,6 +126,8 @@ void relationship_begin_removal(struct relationship *r);
 
 /* These change the state file, and end with signals on the bus. */
 int relationship_set_suspended(struct relationship *r, bool suspended, struct err *e);
+/* A planned failover does not take place. */
+int relationship_clear_prepared(struct relationship *r, struct err *e);
 /* The initial replication of this type is wanted, at @start_us since 1970 UTC, 0: at once. */
 int relationship_set_start(struct relationship *r, enum state_initial type, uint64_t start_us,
 			   const char *export_dir, struct err *e);

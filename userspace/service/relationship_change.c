@@ -7,6 +7,15 @@
 #include "relationship_object.h"
 #include "schedule.h"
 
+int relationship_clear_prepared(struct relationship *r, struct err *e)
+{
+	int rc = record_prepared(r->file, false, e);
+
+	relationship_due_now(r);
+	relationship_object_changed(r);
+	return rc;
+}
+
 int relationship_set_suspended(struct relationship *r, bool suspended, struct err *e)
 {
 	int rc;

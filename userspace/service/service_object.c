@@ -110,7 +110,10 @@ static const sd_bus_vtable vtable[] = {
 	CHANGE("Resynchronize", "ss", SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(StartTime)),
 	/* One more point at once. */
 	CHANGE("Replicate", "s", SD_BUS_PARAM(ComputerSystem)),
-	/* 7 suspends, 3 and 2 resume, 1 gives an initial replication up, 9 a resynchronization. */
+	/*
+	 * 7 suspends, 3 and 2 resume, 1 gives an initial replication up, 9 a resynchronization. 4 starts a
+	 * job that prepares a planned failover; 3 takes it back.
+	 */
 	CHANGE("RequestReplicationStateChange", "sq",
 	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RequestedState)),
 	/*

@@ -7,6 +7,7 @@
 #include "../common/log.h"
 #include "../primary/export.h"
 #include "../primary/pass.h"
+#include "../primary/planned.h"
 #include "../primary/record.h"
 #include "../primary/track.h"
 #include "work.h"
@@ -147,6 +148,26 @@ int work_replicate(struct job *job, struct err *e)
 	state_file_get(work->file, &state);
 	work->no_point = true;
 	return no_point(&state, e);
+}
+
+int work_prepare(struct job *job, struct err *e)
+{
+	struct work_replicate *work = job->arg;
+	struct planned planned;
+	struct state state;
+	int rc;
+
+	state_file_get(work->file, &state);
+	rc = planned_hold(&planned, &state, e);
+	if (rc)
+		return rc;
+	rc = work_replicate(job, e);
+	if (!rc)
+		rc = planned_check_clean(&state, e);
+	if (!rc)
+		rc = record_prepared(work->file, true, e);
+	planned_let_go(&planned);
+	return rc;
 }
 
 /* --- remove -------------------------------------------------------------------- */

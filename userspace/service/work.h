@@ -32,6 +32,9 @@ struct work_replicate {
 /* Passes until one is a point. */
 int work_replicate(struct job *job, struct err *e);
 
+/* The same with disks that are in no use; then all that is on them is recorded as sent. */
+int work_prepare(struct job *job, struct err *e);
+
 /* Argument of work_remove(). */
 struct work_remove {
 	struct state_file *file;	/* of the primary; null: there is none here */
