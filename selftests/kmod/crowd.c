@@ -8,7 +8,8 @@
  * DISORDER: a pass that was whole holds a write, but not the one before it of the same writer.
  * TORN: a whole pass holds a block that is part old and part new.
  *
- * At the end each replica is what the disks hold. Usage: crowd [SECONDS], 30 without.
+ * At the end each replica is what the disks hold. It takes as long as it takes until each consumer
+ * has had its passes, and SECONDS at least. Usage: crowd [SECONDS], 15 without.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@
 #define CROWD		8
 #define READ_BYTES	(64U << 10)
 #define LEAST		5	/* passes that each consumer must have committed */
+#define LIMIT_MS	300000	/* for all of them to have done so */
 #define SHOWN		10
 
 struct stamp {
@@ -106,7 +108,8 @@ struct consumer {
 	bool staged[DISKS][BLOCKS], torn[DISKS][BLOCKS];
 	uint64_t floor[DISKS][BLOCKS];
 	bool image;
-	unsigned int committed, whole, given_up, closed, waited;
+	atomic_uint committed, whole;
+	unsigned int given_up, closed, waited;
 	char *data;
 };
 
@@ -278,6 +281,30 @@ static void *consume(void *arg)
 	return NULL;
 }
 
+static bool has_enough(struct consumer *c)
+{
+	return atomic_load(&c->committed) > LEAST && atomic_load(&c->whole);
+}
+
+static bool all_have_enough(void)
+{
+	for (unsigned int i = 0; i < CROWD; i++)
+		if (!has_enough(&consumers[i]))
+			return false;
+	return true;
+}
+
+static void wait_for_passes(unsigned int seconds)
+{
+	uint64_t begin = rig_now_ms(), now = begin;
+
+	while (now < begin + LIMIT_MS && atomic_load(&findings) < SHOWN &&
+	       (now < begin + seconds * 1000 || !all_have_enough())) {
+		rig_sleep_ms(100);
+		now = rig_now_ms();
+	}
+}
+
 /* With the writers at rest, one more pass makes the replica the disks. */
 static bool compare(struct consumer *c)
 {
@@ -296,7 +323,7 @@ static bool compare(struct consumer *c)
 	}
 	printf("# consumer %u: %u committed (%u whole), %u given up, %u by closed sockets, waited %u times\n",
 	       c->number, c->committed, c->whole, c->given_up, c->closed, c->waited);
-	return same && c->committed > LEAST && c->whole;
+	return same && has_enough(c);
 }
 
 static void prepare(void)
@@ -345,7 +372,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < CROWD; i++)
 		if (pthread_create(&threads[i], NULL, consume, &consumers[i]))
 			rig_die("no thread");
-	rig_sleep_ms((argc > 1 ? atoi(argv[1]) : 30) * 1000);
+	wait_for_passes(argc > 1 ? atoi(argv[1]) : 15);
 	atomic_store(&stop, true);
 	for (i = 0; i < WRITERS; i++)
 		pthread_join(writers[i], NULL);
