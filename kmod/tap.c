@@ -233,20 +233,16 @@ static void bio_complete(void *data, struct request_queue *q, struct bio *bio)
 	cbt_compat_probe_exit();
 }
 
-/*
- * A command that the block layer does not know may have changed the disk it went to, and any
- * mapped device whose driver hands such commands down.
- */
+/* A command that the block layer does not know may have changed whatever disk it reaches. */
 static void distrust_passthrough(struct request *rq)
 {
-	struct gendisk *gd = rq->q->disk;
 	struct cbt_disk *disk;
 	unsigned int bucket;
 
-	if (!gd || !cbt_passthrough_may_write(rq))
+	if (!cbt_passthrough_may_write(rq))
 		return;
 	hash_for_each_rcu(taps, bucket, disk, tap_entry)
-		if (disk->gd == gd || (!queue_is_mq(disk->gd->queue) && disk->gd->fops->ioctl))
+		if (cbt_passthrough_reaches(rq, disk->gd))
 			cbt_disk_distrust(disk, CBT_UNTRUSTED_PASSTHROUGH);
 }
 
