@@ -264,10 +264,12 @@ static void wait_submit_bio(struct bio *bio)
 	 * already done, and BIO_TRACE_COMPLETION keeps the probe from seeing it twice.
 	 */
 	bio->bi_bdev = write->bdev;
-	if (bio->bi_opf & REQ_NOWAIT)
-		bio_wouldblock_error(bio);
-	else
-		go_on(bio);
+	/*
+	 * It is the bio that waits from here on, and not who submitted it; and what asks for no
+	 * wait again and again until it gets it (polled io_uring) would never be let go.
+	 */
+	bio->bi_opf &= ~REQ_NOWAIT;
+	go_on(bio);
 }
 
 static const struct block_device_operations wait_fops = {
@@ -300,7 +302,7 @@ bool cbt_write_hold(struct bio *bio, struct block_device *bdev, struct cbt_prese
 	write->hold_end = end;
 	write->bdev = bdev;
 	bio->bi_bdev = wait_disk->part0;
-	bio->bi_opf &= ~REQ_POLLED;
+	bio_clear_polled(bio);
 	return true;
 }
 

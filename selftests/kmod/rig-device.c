@@ -222,11 +222,16 @@ const char *rig_brd(unsigned int index)
 
 const char *rig_scsi(void)
 {
+	return rig_scsi_with("lbpu=1 lbpws=1 lbpws10=1");
+}
+
+const char *rig_scsi_with(const char *options)
+{
 	static char path[PATH_BYTES];
 	FILE *out;
 
 	load("sd_mod", "");
-	rig_must("modprobe scsi_debug dev_size_mb=64 lbpu=1 lbpws=1 lbpws10=1 delay=0");
+	rig_must("modprobe scsi_debug dev_size_mb=64 delay=0 %s", options);
 	rig_must("until ls -d /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/*; "
 		 "do sleep 0.05; done >/tmp/rig/scsi 2>/dev/null");
 	out = popen("basename $(cat /tmp/rig/scsi)", "r");

@@ -53,6 +53,8 @@ void rig_loop_bind(const char *path, const char *file);
 const char *rig_brd(unsigned int index);
 /* A SCSI disk of 64 MiB in memory, with all ways to discard. */
 const char *rig_scsi(void);
+/* One of 64 MiB with options of scsi_debug's. */
+const char *rig_scsi_with(const char *options);
 /* A device-mapper device named @name with the table @fmt. */
 const char *rig_dm(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A partition of @disk, without any table on it. */
