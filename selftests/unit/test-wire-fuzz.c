@@ -104,7 +104,8 @@ TEST(headers)
 		CHECK(out.payload_bytes <= WIRE_MAX_PAYLOAD);
 		CHECK(out.offset + out.raw_bytes >= out.offset);
 		CHECK(out.type == WIRE_ZERO || out.type == WIRE_COMPARE ||
-		      out.raw_bytes <= (out.type == WIRE_DATA ? WIRE_MAX_PAYLOAD : WIRE_SEGMENT_BYTES));
+		      out.raw_bytes <=
+			      (out.type == WIRE_DATA ? WIRE_MAX_PAYLOAD : WIRE_SEGMENT_BYTES));
 		CHECK(out.disk < WIRE_MAX_DISKS);
 	}
 	printf("# %u headers, %u of them good\n", rounds, good);

@@ -27,7 +27,8 @@ struct export_spec {
  * after it was interrupted, by whatever, it goes on where it was, as long as the disks stayed
  * tracked; else it begins anew in the same place.
  * -EINVAL: the relationship is past its initial replication, and no import is awaited. -EEXIST:
- * the sub-directory holds an export of another relationship, or a complete one. -ENOTDIR, -ENOENT, -ENOSPC and so on.
+ * the sub-directory holds an export of another relationship, or a complete one. -ENOTDIR,
+ * -ENOENT, -ENOSPC and so on.
  */
 int export_run(const struct export_spec *spec, struct pass_result *result, struct err *e);
 

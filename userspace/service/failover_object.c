@@ -61,8 +61,9 @@ static void on_done(struct job *job)
 		relationship_begin_removal(r);
 }
 
-/* The replica's relationship, when nothing else works on it; or null, and the answer has been given. */
-static struct relationship *find(struct service *service, sd_bus_message *m, const char *vm, int *rc)
+/* The replica's relationship, when nothing else works on it; or null, and the answer was given. */
+static struct relationship *find(struct service *service, sd_bus_message *m, const char *vm,
+				 int *rc)
 {
 	struct relationship *r = relationship_find(service, vm, RELATIONSHIP_REPLICA);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Methods of the replica's side: failover, its way back and its end, and tests; handlers of messages. */
+/* Methods of the replica's side: failover, its way back and its end, and tests. */
 #ifndef VMR_SERVICE_FAILOVER_OBJECT_H
 #define VMR_SERVICE_FAILOVER_OBJECT_H
 

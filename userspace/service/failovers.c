@@ -32,7 +32,8 @@ static void read_list(void *arg)
 {
 	struct query *query = arg;
 
-	query->rc = store_writables(query->service->replica_dir, query->vm, &query->list, &query->err);
+	query->rc = store_writables(query->service->replica_dir, query->vm, &query->list,
+				    &query->err);
 	if (query->rc == -ENOENT)
 		err_set(&query->err, -ENOENT, "this host has no replica of %s: ask the host that it is replicated to",
 			query->vm);
@@ -99,7 +100,8 @@ int failovers_get(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (rc < 0)
 		return rc;
 	if (!store_name_valid(vm))
-		return sd_bus_reply_method_return(m, FAILOVERS_SIGNATURE, SERVICE_INVALID_PARAMETER, 0,
+		return sd_bus_reply_method_return(m, FAILOVERS_SIGNATURE,
+						  SERVICE_INVALID_PARAMETER, 0,
 						  "that cannot be a VM's name");
 	if (service->queries >= MAX_QUERIES)
 		return sd_bus_reply_method_return(m, FAILOVERS_SIGNATURE, SERVICE_IN_USE, 0,

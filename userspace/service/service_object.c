@@ -117,8 +117,8 @@ static const sd_bus_vtable vtable[] = {
 	CHANGE("RequestReplicationStateChange", "sq",
 	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RequestedState)),
 	/*
-	 * On the replica. Point: its id, "": the newest. The job ends when the VM's disks are there, as
-	 * GetFailoverSystems says; from then on its primary is refused.
+	 * On the replica. Point: its id, "": the newest. The job ends when the VM's disks are
+	 * there, as GetFailoverSystems says; from then on its primary is refused.
 	 */
 	CHANGE("InitiateFailover", "ss", SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RecoveryPoint)),
 	/* Throws away what was written to those disks, which must be closed; passes are taken again. */

@@ -224,7 +224,8 @@ static int make_tests(struct test *t, struct err *e)
 		return err_sys(e, -errno, "cannot create the tests of %s", t->vm);
 	if (fsync(t->dir_fd))
 		return err_sys(e, -errno, "cannot make the tests of %s durable", t->vm);
-	t->tests_fd = openat(t->dir_fd, TESTS_DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	t->tests_fd = openat(t->dir_fd, TESTS_DIRECTORY,
+			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return t->tests_fd < 0 ? err_sys(e, -errno, "cannot open the tests of %s", t->vm) : 0;
 }
 

@@ -71,7 +71,10 @@ struct session_open {
 struct session_opened {
 	enum wire_state state;
 	uint64_t last_pass;
-	/* grows with each session that has passes; less than it once was: the replica is an older copy of itself */
+	/*
+	 * grows with each session that has passes; less than it once was: the replica is an
+	 * older copy of itself
+	 */
 	uint64_t generation;
 	uint64_t initial_durable[WIRE_MAX_DISKS];	/* bytes per disk */
 };

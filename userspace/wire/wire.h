@@ -61,10 +61,10 @@ enum wire_type {
 #define WIRE_MAX_CHECKPOINTS 16	/* CHECKPOINT frames that may be unanswered at a time */
 
 /*
- * A range is compared in segments, in order. A segment is cut into runs of WIRE_RUN_CHUNKS chunks,
- * counted from its start; the last of each may be shorter. A chunk's hash is XXH3_128bits_withSecret
- * of its bytes, with the secret of the COMPARE frame, low half first; a run's is that of its chunks'
- * hashes one behind another.
+ * A range is compared in segments, in order. A segment is cut into runs of WIRE_RUN_CHUNKS
+ * chunks, counted from its start; the last of each may be shorter. A chunk's hash is
+ * XXH3_128bits_withSecret of its bytes, with the secret of the COMPARE frame, low half first;
+ * a run's is that of its chunks' hashes one behind another.
  */
 #define WIRE_SEGMENT_BYTES	(64ull << 20)
 #define WIRE_RUN_CHUNKS		32
@@ -80,7 +80,7 @@ struct wire_header {
 	uint32_t disk;			/* 12 index in OPEN; 0 where a type has no disk */
 	uint64_t offset;		/* 16 bytes from the start of the disk */
 	uint64_t raw_bytes;		/* 24 bytes of disk; DATA: <= WIRE_MAX_PAYLOAD */
-	/* 32 DATA/ZERO: number in the pass, from 0; PASS_*: id; OPENED: generation of the replica */
+	/* 32 DATA/ZERO: number in the pass, from 0; PASS_*: id; OPENED: the replica's generation */
 	uint64_t sequence;
 	uint64_t reserved;		/* 40 zero */
 	uint64_t payload_xxh3;		/* 48 XXH3_64bits of the payload as sent; 0: no payload */
