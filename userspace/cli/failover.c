@@ -94,7 +94,8 @@ static int read_disk(sd_bus_message *m, const struct writer *w, bool wanted)
 	return 1;
 }
 
-static void write_head(const struct writer *w, const char *name, const char *point, uint64_t time_us)
+static void write_head(const struct writer *w, const char *name, const char *point,
+		       uint64_t time_us)
 {
 	char time[FORMAT_BYTES];
 

@@ -59,7 +59,8 @@ void planned_let_go(struct planned *planned)
 		close(planned->fds[--planned->count]);
 }
 
-static int check_clean(struct cbt *cbt, const struct state *state, struct track *track, struct err *e)
+static int check_clean(struct cbt *cbt, const struct state *state, struct track *track,
+		       struct err *e)
 {
 	int rc = track_get(cbt, state, track, e);
 	unsigned int i;

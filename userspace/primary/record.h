@@ -59,7 +59,10 @@ int record_slice(struct state_file *file, const struct record_pass *pass, struct
 /* The pass is durable on the replica. */
 int record_durable(struct state_file *file, const struct record_pass *pass, struct err *e);
 
-/* All that is on the disks, which are in no use, is on the replica: no pass begins; or that is over. */
+/*
+ * All that is on the disks, which are in no use, is on the replica: no pass begins; or that is
+ * over.
+ */
 int record_prepared(struct state_file *file, bool prepared, struct err *e);
 
 /* A pass failed, with this negative errno: counts only. */

@@ -111,8 +111,8 @@ static const sd_bus_vtable vtable[] = {
 	/* One more point at once. */
 	CHANGE("Replicate", "s", SD_BUS_PARAM(ComputerSystem)),
 	/*
-	 * 7 suspends, 3 and 2 resume, 1 gives an initial replication up, 9 a resynchronization. 4 starts a
-	 * job that prepares a planned failover; 3 takes it back.
+	 * 7 suspends, 3 and 2 resume, 1 gives an initial replication up, 9 a resynchronization.
+	 * 4 starts a job that prepares a planned failover; 3 takes it back.
 	 */
 	CHANGE("RequestReplicationStateChange", "sq",
 	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RequestedState)),
@@ -121,7 +121,7 @@ static const sd_bus_vtable vtable[] = {
 	 * there, as GetFailoverSystems says; from then on its primary is refused.
 	 */
 	CHANGE("InitiateFailover", "ss", SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RecoveryPoint)),
-	/* Throws away what was written to those disks, which must be closed; passes are taken again. */
+	/* Throws away what was written to those disks, which must be closed; replication goes on. */
 	CHANGE("RevertFailover", "s", SD_BUS_PARAM(ComputerSystem)),
 	/* For good: newer points go. */
 	CHANGE("CommitFailover", "s", SD_BUS_PARAM(ComputerSystem)),
