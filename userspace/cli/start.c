@@ -74,7 +74,7 @@ static int start(const struct cli_args *args, char path[CLIENT_PATH_BYTES], stru
 {
 	char *dir = args->dir ? realpath(args->dir, NULL) : NULL;
 	int type = type_number(args->type), rc;
-	sd_bus_message *call;
+	sd_bus_message *call = NULL;
 
 	if (type < 0)
 		rc = err_set(e, type, "there is no type '%.60s': it is network, export or seeded", args->type);

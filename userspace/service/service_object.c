@@ -121,7 +121,7 @@ static const sd_bus_vtable vtable[] = {
 	 * there, as GetFailoverSystems says; from then on its primary is refused.
 	 */
 	CHANGE("InitiateFailover", "ss", SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(RecoveryPoint)),
-	/* Throws away what was written to those disks, which must be closed; replication goes on. */
+	/* Throws away what was written to those disks, which must be closed. */
 	CHANGE("RevertFailover", "s", SD_BUS_PARAM(ComputerSystem)),
 	/* For good: newer points go. */
 	CHANGE("CommitFailover", "s", SD_BUS_PARAM(ComputerSystem)),
