@@ -15,6 +15,7 @@
 #define TIMEOUT_S	60	/* for an answer; the kernel waits for no one that long */
 
 struct call {
+	uint32_t sequence;	/* of the request */
 	struct cbt *cbt;
 	int max_attr;
 	cbti_answer_fn answer;
@@ -87,6 +88,14 @@ struct nl_msg *cbti_nl_message(struct cbt *cbt, int cmd, int flags)
 	nlmsg_free(msg);
 	cbti_nl_fail(cbt, -ENOMEM, "not enough memory for a netlink message");
 	return NULL;
+}
+
+/* What is left of a call that failed half-way is no answer to the one after it. */
+static int check_sequence(struct nl_msg *msg, void *arg)
+{
+	const struct call *call = arg;
+
+	return nlmsg_hdr(msg)->nlmsg_seq == call->sequence ? NL_OK : NL_SKIP;
 }
 
 static int got_answer(struct nl_msg *msg, void *arg)
@@ -169,11 +178,13 @@ int cbti_nl_call(struct cbt *cbt, struct nl_msg *msg, int max_attr, cbti_answer_
 		nlmsg_free(msg);
 		return cbti_nl_fail(cbt, -ENOMEM, "not enough memory for a netlink call");
 	}
+	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, check_sequence, &call);
 	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, got_answer, &call);
 	nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, got_ack, &call);
 	nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, got_done, &call);
 	nl_cb_err(cb, NL_CB_CUSTOM, got_error, &call);
 	nle = nl_send_auto(cbt->sock, msg);
+	call.sequence = nlmsg_hdr(msg)->nlmsg_seq;
 	nlmsg_free(msg);
 	while (nle >= 0 && !call.done)
 		nle = nl_recvmsgs(cbt->sock, cb);
