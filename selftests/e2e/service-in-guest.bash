@@ -132,7 +132,7 @@ test_initial() {
 	refused 'not complete' p replicate vm1
 	refused 'nothing to suspend' p suspend vm1
 	refused 'no type' p start-replication vm1 --type pigeon
-	refused 'absolute path of a directory' p start-replication vm1 --type export
+	refused 'go together' p start-replication vm1 --type export
 	check "start-replication" p start-replication vm1
 	check "it replicates" is vm1 .state replicating
 	check "it is well" is vm1 .health ok
