@@ -617,8 +617,9 @@ def test_interval_of_a_second():
     answers("reset", OK, p.call("ResetReplicationStatistics", "s", "vm1"))
     until("passes follow by themselves", 120, lambda: statistics("vm1")["ReplicationSuccessCount"] >= 4)
     with stopped(r):
+        # By far more than the fifth that is a warning: there will be more that are not missed.
         until("cycles are missed", 120, lambda: (v := statistics("vm1"))["ReplicationMissCount"] >= 6 and
-              v["ReplicationMissCount"] * 4 > v["ReplicationSuccessCount"])
+              v["ReplicationMissCount"] > v["ReplicationSuccessCount"])
     before = p.vm("vm1")["LastPass"]
     until("it goes on", 120, lambda: p.vm("vm1")["LastPass"] > before + 1)
     answers("an interval of an hour", OK, modify("vm1", ReplicationInterval=3600))
