@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../common/replace.h"
 #include "../store/store.h"
 #include "state.h"
 
@@ -55,42 +56,6 @@ void state_file_close(struct state_file *file)
 	free(file);
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t left = strlen(text);
-
-	while (left) {
-		ssize_t n = write(fd, text, left);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		left -= n;
-	}
-	return 0;
-}
-
-static int write_temporary(struct state_file *file, const char *text)
-{
-	int fd = openat(file->dir, file->temporary,
-			O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int rc;
-
-	if (fd < 0)
-		return -errno;
-	rc = write_all(fd, text);
-	if (!rc && fsync(fd) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
-/*
- * The file is either the old one or the new one, whatever dies: the new one is on
- * stable storage before the rename, and the rename before this returns.
- */
 static int replace(struct state_file *file, const struct state *state, struct err *e)
 {
 	char *text = state_encode(state);
@@ -98,17 +63,9 @@ static int replace(struct state_file *file, const struct state *state, struct er
 
 	if (!text)
 		return err_sys(e, -ENOMEM, "cannot save the state of %s", state->vm);
-	rc = write_temporary(file, text);
+	rc = replace_file(file->dir, file->name, file->temporary, text, NULL);
 	free(text);
-	if (!rc && renameat(file->dir, file->temporary, file->dir, file->name) < 0)
-		rc = -errno;
-	if (!rc && fsync(file->dir) < 0)
-		rc = -errno;
-	if (rc) {
-		unlinkat(file->dir, file->temporary, 0);
-		return err_sys(e, rc, "cannot save the state of %s in %s", state->vm, file->name);
-	}
-	return 0;
+	return rc ? err_sys(e, rc, "cannot save the state of %s in %s", state->vm, file->name) : 0;
 }
 
 int state_file_create(const char *dir, const struct state *state, struct state_file **out,

@@ -15,6 +15,10 @@
 #include "compare.h"
 #include "connection.h"
 
+/* A store may be held for a moment by a connection that begins, or one that ends. */
+#define TAKE_TRIES	100
+#define TAKE_PAUSE_MS	100
+
 #define OPEN_MAX_BYTES (sizeof(struct wire_open) + WIRE_MAX_DISKS * sizeof(struct wire_open_disk))
 
 static void uuid_text(const uint8_t uuid[16], char text[37])
@@ -131,7 +135,8 @@ static void set_connected(struct connection *c, bool connected)
 	pthread_mutex_unlock(&c->all->lock);
 }
 
-int connections_end(struct connections *all, const char *vm, struct err *e)
+/* Ends all that works on @vm, also its primary's connection, and waits; -EBUSY: not in time. */
+static int end_all(struct connections *all, const char *vm, struct err *e)
 {
 	int r = 0;
 
@@ -139,6 +144,22 @@ int connections_end(struct connections *all, const char *vm, struct err *e)
 	if (!__end_older(all, vm, UINT64_MAX, NULL))
 		r = err_set(e, -EBUSY, "the replica of %s is busy: try again", vm);
 	pthread_mutex_unlock(&all->lock);
+	return r;
+}
+
+/* A connection that came between taking the store over and opening it is ended as well. */
+int connections_take_store(struct connections *all, const char *vm, struct store **store,
+			   struct err *e)
+{
+	int r = -EBUSY;
+
+	for (unsigned int i = 0; r == -EBUSY && i < TAKE_TRIES; i++) {
+		if (i)
+			poll(NULL, 0, TAKE_PAUSE_MS);
+		r = end_all(all, vm, e);
+		if (!r)
+			r = store_open(all->root, vm, store, e);
+	}
 	return r;
 }
 

@@ -64,8 +64,13 @@ int connections_add(struct connections *all, int sock);
 /* The connection of @vm whose primary is there, or null. Caller holds the lock. */
 struct connection *__connections_find(struct connections *all, const char *vm);
 
-/* Ends all that works on @vm, also its primary's connection, and waits; -EBUSY: not in time. */
-int connections_end(struct connections *all, const char *vm, struct err *e);
+/*
+ * The store of @vm, taken from whoever works on it, also from its primary's connection, which is
+ * refused until the store is closed again and then tries anew. Errors of store_open(); -EBUSY: it
+ * was not to be had.
+ */
+int connections_take_store(struct connections *all, const char *vm, struct store **store,
+			   struct err *e);
 
 /* What @replica is made of, for the rest of this folder. */
 struct connections *replica_connections(struct replica *replica);

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <errno.h>
-#include <poll.h>
-
 #include "../common/log.h"
 #include "connection.h"
 #include "failover.h"
-
-/* The store may be held for a moment by a connection that begins, or one that ends. */
-#define OPEN_TRIES   100
-#define OPEN_PAUSE_MS 100
 
 int replica_test_begin(struct replica *replica, const char *vm, const char *name, uint64_t pass,
 		       struct err *e)
@@ -27,25 +20,10 @@ int replica_writables(struct replica *replica, const char *vm, struct store_writ
 	return store_writables(replica_root(replica), vm, list, e);
 }
 
-/* The store, taken from whoever works on it. */
-static int take_store(struct replica *replica, const char *vm, struct store **store, struct err *e)
-{
-	int r = -EBUSY;
-
-	for (unsigned int i = 0; r == -EBUSY && i < OPEN_TRIES; i++) {
-		if (i)
-			poll(NULL, 0, OPEN_PAUSE_MS);
-		r = connections_end(replica_connections(replica), vm, e);
-		if (!r)
-			r = store_open(replica_root(replica), vm, store, e);
-	}
-	return r;
-}
-
 int replica_failover(struct replica *replica, const char *vm, uint64_t pass, struct err *e)
 {
 	struct store *store;
-	int r = take_store(replica, vm, &store, e);
+	int r = connections_take_store(replica_connections(replica), vm, &store, e);
 
 	if (r)
 		return r;
@@ -60,7 +38,7 @@ int replica_failover(struct replica *replica, const char *vm, uint64_t pass, str
 int replica_revert(struct replica *replica, const char *vm, struct err *e)
 {
 	struct store *store;
-	int r = take_store(replica, vm, &store, e);
+	int r = connections_take_store(replica_connections(replica), vm, &store, e);
 
 	if (r)
 		return r;
@@ -74,7 +52,7 @@ int replica_revert(struct replica *replica, const char *vm, struct err *e)
 int replica_commit(struct replica *replica, const char *vm, struct err *e)
 {
 	struct store *store;
-	int r = take_store(replica, vm, &store, e);
+	int r = connections_take_store(replica_connections(replica), vm, &store, e);
 
 	if (r)
 		return r;

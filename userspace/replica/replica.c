@@ -18,7 +18,6 @@
 
 #define MAX_LISTENERS	4
 #define BACKLOG		64
-#define IMPORT_TRIES	10	/* to get the store from a primary that connects all the time */
 /* After a failure to accept (no file descriptors left, as a rule). */
 #define ACCEPT_PAUSE_MS	1000
 
@@ -339,19 +338,6 @@ static int check_medium(const struct medium *m, const char *vm, struct err *e)
 	return 0;
 }
 
-/* A connection that came between taking the store over and opening it is ended as well. */
-static int take_store(struct replica *replica, const char *vm, struct store **store, struct err *e)
-{
-	int r = -EBUSY;
-
-	for (unsigned int i = 0; r == -EBUSY && i < IMPORT_TRIES; i++) {
-		r = connections_end(&replica->connections, vm, e);
-		if (!r)
-			r = store_open(replica->root, vm, store, e);
-	}
-	return r;
-}
-
 static int import_medium(struct replica *replica, const char *vm, const struct import *import,
 			 struct err *e)
 {
@@ -364,7 +350,7 @@ static int import_medium(struct replica *replica, const char *vm, const struct i
 	if (!r)
 		r = import_verify(import, e);
 	if (!r)
-		r = take_store(replica, vm, &store, e);
+		r = connections_take_store(&replica->connections, vm, &store, e);
 	if (r)
 		return r;
 	r = import_apply(import, store, e);

@@ -28,6 +28,9 @@ struct store {
 void store_overlay_name(uint64_t pass, char name[STORE_FILE_BYTES]);
 void store_part_name(uint64_t pass, char name[STORE_FILE_BYTES]);
 
+/* Fills *@next with a copy of the manifest, to be changed. An error when the store is not idle. */
+int store_begin_change(const struct store *store, struct manifest *next, struct err *e);
+
 /*
  * Makes *@next the durable manifest and the one of @store, which takes it over;
  * on failure *@next is freed. *@replaced: see manifest_write(); if it is set on

@@ -11,6 +11,7 @@
 
 #include <json-c/json.h>
 
+#include "../common/replace.h"
 #include "manifest.h"
 #include "sealed.h"
 
@@ -165,35 +166,6 @@ static char *to_text(const struct manifest *m)
 	return text;
 }
 
-static int write_all(int fd, const char *text, size_t bytes)
-{
-	ssize_t got;
-
-	for (; bytes; text += got, bytes -= got) {
-		got = write(fd, text, bytes);
-		if (got < 0 && errno != EINTR)
-			return -errno;
-		if (got < 0)
-			got = 0;
-	}
-	return 0;
-}
-
-static int write_temp(int dir_fd, const char *text)
-{
-	int fd = openat(dir_fd, TEMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-			0600);
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write_all(fd, text, strlen(text));
-	if (!ret && fsync(fd))
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct err *e)
 {
 	char *text = to_text(m);
@@ -202,19 +174,12 @@ int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct 
 	*replaced = false;
 	if (!text)
 		return err_sys(e, -ENOMEM, "cannot write %s of %s", FILE_NAME, m->spec.vm);
-	ret = write_temp(dir_fd, text);
+	ret = replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, replaced);
 	free(text);
-	if (!ret && renameat(dir_fd, TEMP_NAME, dir_fd, FILE_NAME))
-		ret = -errno;
-	if (ret) {
-		unlinkat(dir_fd, TEMP_NAME, 0);
-		return err_sys(e, ret, "cannot write %s of replica %s", FILE_NAME, m->spec.vm);
-	}
-	*replaced = true;
-	if (fsync(dir_fd))
-		return err_sys(e, -errno, "cannot make %s of replica %s durable", FILE_NAME,
+	if (ret && *replaced)
+		return err_sys(e, ret, "cannot make %s of replica %s durable", FILE_NAME,
 			       m->spec.vm);
-	return 0;
+	return ret ? err_sys(e, ret, "cannot write %s of replica %s", FILE_NAME, m->spec.vm) : 0;
 }
 
 /* --- reading ------------------------------------------------------------- */

@@ -46,6 +46,12 @@ int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct 
 /* The pass that is point @id, 0: the newest; null with a sentence: there is none. */
 const struct manifest_pass *manifest_point(const struct manifest *m, uint64_t id, struct err *e);
 
+/* The newest pass that is durable, 0: none. */
+static inline uint64_t manifest_last_pass(const struct manifest *m)
+{
+	return m->pass_count ? m->passes[m->pass_count - 1].id : m->base_pass;
+}
+
 /* There is, or will be with a medium's import, a base for passes to lie on. */
 static inline bool manifest_has_base(const struct manifest *m)
 {

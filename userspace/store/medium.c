@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../common/replace.h"
 #include "medium.h"
 #include "sealed.h"
 
@@ -75,35 +76,14 @@ static struct json_object *to_json(const struct medium *m)
 	return NULL;
 }
 
-static int write_temp(int dir_fd, const char *text)
-{
-	int fd = openat(dir_fd, TEMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-			0600);
-	ssize_t bytes = strlen(text);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, bytes) != bytes)
-		ret = errno ? -errno : -ENOSPC;
-	else if (fsync(fd))
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 int medium_write(int dir_fd, const struct medium *m, struct err *e)
 {
 	struct json_object *o = to_json(m);
 	char *text = o ? sealed_text(o, MAX_BYTES) : NULL;
-	int ret = text ? write_temp(dir_fd, text) : -ENOMEM;
+	int ret = text ? replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, NULL) : -ENOMEM;
 
 	json_object_put(o);
 	free(text);
-	if (!ret && renameat(dir_fd, TEMP_NAME, dir_fd, FILE_NAME))
-		ret = -errno;
-	if (!ret && fsync(dir_fd))
-		ret = -errno;
 	return ret ? err_sys(e, ret, "cannot write %s of the export of %s", FILE_NAME, m->vm) : 0;
 }
 

@@ -79,7 +79,7 @@ static int fill_points(const char *dir, const struct manifest *m, struct store_p
 
 	strcpy(points->relationship, m->spec.relationship);
 	points->released = m->released;
-	points->last_pass = m->pass_count ? m->passes[m->pass_count - 1].id : m->base_pass;
+	points->last_pass = manifest_last_pass(m);
 	points->generation = m->generation;
 	points->failover = m->failover;
 	points->at = calloc(m->pass_count + 1, sizeof(*points->at));

@@ -63,6 +63,13 @@ int store_check_idle(const struct store *store, struct err *e)
 	return 0;
 }
 
+int store_begin_change(const struct store *store, struct manifest *next, struct err *e)
+{
+	int ret = store_check_idle(store, e);
+
+	return ret ? ret : manifest_copy(next, &store->manifest, e);
+}
+
 /* --- a store in memory --------------------------------------------------- */
 
 static struct store *new_store(const char *root, const char *vm, struct err *e)
@@ -451,9 +458,7 @@ enum store_initial store_initial(const struct store *store)
 
 uint64_t store_last_pass(const struct store *store)
 {
-	const struct manifest *m = &store->manifest;
-
-	return m->pass_count ? m->passes[m->pass_count - 1].id : m->base_pass;
+	return manifest_last_pass(&store->manifest);
 }
 
 uint64_t store_generation(const struct store *store)
@@ -465,10 +470,8 @@ int store_next_generation(struct store *store, struct err *e)
 {
 	struct manifest next;
 	bool replaced;
-	int ret = store_check_idle(store, e);
+	int ret = store_begin_change(store, &next, e);
 
-	if (!ret)
-		ret = manifest_copy(&next, &store->manifest, e);
 	if (ret)
 		return ret;
 	next.generation++;
@@ -496,10 +499,8 @@ int store_release(struct store *store, struct err *e)
 {
 	struct manifest next;
 	bool replaced;
-	int ret = store_check_idle(store, e);
+	int ret = store_begin_change(store, &next, e);
 
-	if (!ret)
-		ret = manifest_copy(&next, &store->manifest, e);
 	if (ret)
 		return ret;
 	next.released = true;
