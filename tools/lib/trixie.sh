@@ -78,18 +78,22 @@ trixie_kernel() {
 	local version=$1 dir=$2 image release
 	ensure_trixie
 	quietly in_trixie apt-get update -q
-	image=$(newest_in_trixie "$version") || die "the mirror has no kernel $version for trixie"
+	image=$(newest_in_trixie "$version") ||
+		die "Debian's mirror has no kernel $version for trixie, but $(images_in_trixie | xargs)"
 	release=${image#linux-image-}
 	quietly fetch_in_trixie "$release" "$dir"
 	quietly in_trixie apt-get install -y -q "linux-headers-$release"
 	unpack "$dir" "$release" "/usr/src/linux-headers-$release"
 }
 
-# The image that a version of the meta-package depends on, if it is VERSION's.
-newest_in_trixie() {
+# The images that versions of the meta-package depend on.
+images_in_trixie() {
 	in_trixie apt-cache show linux-image-amd64 |
-		sed -n 's/^Depends:.*\(linux-image-[0-9][^ ,]*\).*/\1/p' |
-		grep "^linux-image-${1//./\\.}[.+]" | sort -V | tail -n1 | grep .
+		sed -n 's/^Depends:.*\(linux-image-[0-9][^ ,]*\).*/\1/p'
+}
+
+newest_in_trixie() {
+	images_in_trixie | grep "^linux-image-${1//./\\.}[.+]" | sort -V | tail -n1 | grep .
 }
 
 # Newer kernels are split into several packages, of which image is empty.
