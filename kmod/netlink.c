@@ -17,16 +17,23 @@
 static struct genl_family family;
 
 /* Refusals: @why lives as long as the module. */
-static int refuse(struct genl_info *info, int err, const char *why)
+static int say(struct netlink_ext_ack *extack, int err, const char *why)
 {
-	if (info->extack)
-		info->extack->_msg = why;
+	if (extack)
+		extack->_msg = why;
 	return err;
 }
 
+static int refuse(struct genl_info *info, int err, const char *why)
+{
+	return say(info->extack, err, why);
+}
+
+static const char missing_attr[] = "an attribute that this command needs is missing";
+
 static int missing(struct genl_info *info)
 {
-	return refuse(info, -EINVAL, "an attribute that this command needs is missing");
+	return refuse(info, -EINVAL, missing_attr);
 }
 
 /* --- replies ------------------------------------------------------------- */
@@ -131,39 +138,63 @@ static int fill_consumer(struct sk_buff *skb, struct cbt_consumer *consumer)
 	return 0;
 }
 
-/* A reply under way; room for any single object. */
-static struct sk_buff *reply_new(struct genl_info *info, size_t bytes, void **head)
-{
-	struct sk_buff *skb = genlmsg_new(bytes, GFP_KERNEL);
+/* An answer under way. */
+struct reply {
+	struct sk_buff *skb;
+	void *head;
+};
 
-	if (!skb)
-		return NULL;
-	*head = genlmsg_put_reply(skb, info, &family, 0, info->genlhdr->cmd);
-	if (*head)
-		return skb;
-	nlmsg_free(skb);
-	return NULL;
+/* NLMSG_DEFAULT_SIZE bytes are room for any single object. */
+static int reply_new(struct reply *reply, struct genl_info *info, size_t bytes)
+{
+	reply->skb = genlmsg_new(bytes, GFP_KERNEL);
+	if (!reply->skb)
+		return -ENOMEM;
+	reply->head = genlmsg_put_reply(reply->skb, info, &family, 0, info->genlhdr->cmd);
+	if (reply->head)
+		return 0;
+	nlmsg_free(reply->skb);
+	return -ENOMEM;
 }
 
-static int reply_send(struct sk_buff *skb, void *head, int err, struct genl_info *info)
+/* With an error nothing is sent but that. */
+static int reply_send(const struct reply *reply, struct genl_info *info, int err)
 {
 	if (err) {
-		nlmsg_free(skb);
+		nlmsg_free(reply->skb);
 		return err;
 	}
+	genlmsg_end(reply->skb, reply->head);
+	return genlmsg_reply(reply->skb, info);
+}
+
+/* One object of a dump. */
+static void *dump_begin(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd)
+{
+	return genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
+			   NLM_F_MULTI, cmd);
+}
+
+/* True: it is in the message, which was not full. */
+static bool dump_end(struct sk_buff *skb, void *head, int err)
+{
+	if (!head || err) {
+		genlmsg_cancel(skb, head);
+		return false;
+	}
 	genlmsg_end(skb, head);
-	return genlmsg_reply(skb, info);
+	return true;
 }
 
 /* --- finding what a request is about ------------------------------------- */
 
 /* The group of the attribute @id, with a reference and its lock. */
-static struct cbt_group *lock_group(struct genl_info *info, struct nlattr *id)
+static struct cbt_group *lock_named(struct netlink_ext_ack *extack, struct nlattr *id)
 {
 	struct cbt_group *group;
 
 	if (!id)
-		return ERR_PTR(missing(info));
+		return ERR_PTR(say(extack, -EINVAL, missing_attr));
 	group = cbt_group_get(nla_get_u32(id));
 	if (group) {
 		mutex_lock(&group->lock);
@@ -172,13 +203,40 @@ static struct cbt_group *lock_group(struct genl_info *info, struct nlattr *id)
 		mutex_unlock(&group->lock);
 		cbt_group_put(group);
 	}
-	return ERR_PTR(refuse(info, -ENOENT, "there is no such group"));
+	return ERR_PTR(say(extack, -ENOENT, "there is no such group"));
+}
+
+static struct cbt_group *lock_group(struct genl_info *info, struct nlattr *id)
+{
+	return lock_named(info->extack, id);
 }
 
 static void unlock_group(struct cbt_group *group)
 {
 	mutex_unlock(&group->lock);
 	cbt_group_put(group);
+}
+
+/* The same for a command that is answered with an object, and the answer's beginning. */
+static struct cbt_group *lock_to_reply(struct reply *reply, struct genl_info *info,
+				       struct nlattr *id)
+{
+	struct cbt_group *group;
+	int err = reply_new(reply, info, NLMSG_DEFAULT_SIZE);
+
+	if (err)
+		return ERR_PTR(err);
+	group = lock_group(info, id);
+	if (IS_ERR(group))
+		nlmsg_free(reply->skb);
+	return group;
+}
+
+static int unlock_and_reply(const struct reply *reply, struct genl_info *info,
+			    struct cbt_group *group, int err)
+{
+	unlock_group(group);
+	return reply_send(reply, info, err);
 }
 
 /* Locks the group of a command on a pass that is the sender's; returns whose it is. */
@@ -204,14 +262,14 @@ static struct cbt_consumer *lock_pass(struct genl_info *info, struct nlattr *gro
 }
 
 /* Without an attribute it is the first one. */
-static struct cbt_consumer *find_consumer(struct genl_info *info, struct cbt_group *group,
+static struct cbt_consumer *find_consumer(struct netlink_ext_ack *extack, struct cbt_group *group,
 					  struct nlattr *id)
 {
 	struct cbt_consumer *consumer =
 		cbt_consumer_find(group, id ? nla_get_u32(id) : CBT_CONSUMER_DEFAULT);
 
 	if (!consumer)
-		return ERR_PTR(refuse(info, -ENOENT, "the group has no such consumer"));
+		return ERR_PTR(say(extack, -ENOENT, "the group has no such consumer"));
 	return consumer;
 }
 
@@ -231,27 +289,26 @@ int blkcbt_nl_group_new_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr *name = info->attrs[CBT_A_GROUP_NAME];
 	struct cbt_group *group;
-	struct sk_buff *reply;
-	void *head;
+	struct reply reply;
 	int err;
 
 	if (!name)
 		return missing(info);
 	if (!nla_len(name) || !*(char *)nla_data(name))
 		return refuse(info, -EINVAL, "a group's name must have 1 to 63 bytes");
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	if (!reply)
-		return -ENOMEM;
+	err = reply_new(&reply, info, NLMSG_DEFAULT_SIZE);
+	if (err)
+		return err;
 	group = cbt_group_create(nla_data(name), cbt_pass_setup);
 	if (IS_ERR(group)) {
-		nlmsg_free(reply);
+		nlmsg_free(reply.skb);
 		err = PTR_ERR(group);
 		return refuse(info, err, err == -EEXIST ? "there is a group of that name already" :
 			      err == -ENOSPC ? "there are as many groups as there can be" : "not enough memory");
 	}
-	err = nla_put_u32(reply, CBT_A_GROUP_ID, group->id);
+	err = nla_put_u32(reply.skb, CBT_A_GROUP_ID, group->id);
 	cbt_group_put(group);
-	return reply_send(reply, head, err, info);
+	return reply_send(&reply, info, err);
 }
 
 static void drop_disk(struct cbt_group *group, struct cbt_disk *disk)
@@ -284,8 +341,7 @@ int blkcbt_nl_group_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr *id = info->attrs[CBT_A_GROUP_ID], *name = info->attrs[CBT_A_GROUP_NAME];
 	struct cbt_group *group;
-	struct sk_buff *reply;
-	void *head;
+	struct reply reply;
 	int err;
 
 	if (!id == !name)
@@ -293,43 +349,32 @@ int blkcbt_nl_group_get_doit(struct sk_buff *skb, struct genl_info *info)
 	group = id ? cbt_group_get(nla_get_u32(id)) : cbt_group_get_by_name(nla_data(name));
 	if (!group)
 		return refuse(info, -ENOENT, "there is no such group");
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	if (!reply) {
+	err = reply_new(&reply, info, NLMSG_DEFAULT_SIZE);
+	if (err) {
 		cbt_group_put(group);
-		return -ENOMEM;
+		return err;
 	}
 	mutex_lock(&group->lock);
 	cbt_pass_look(group);
-	err = fill_group(reply, group);
-	unlock_group(group);
-	return reply_send(reply, head, err, info);
+	return unlock_and_reply(&reply, info, group, fill_group(reply.skb, group));
 }
 
-/* One object of a dump; 1 when the message is full. */
-static int dump_group(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_group *group)
+static bool dump_group(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_group *group)
 {
-	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
-				 NLM_F_MULTI, CBT_CMD_GROUP_GET);
+	void *head = dump_begin(skb, cb, CBT_CMD_GROUP_GET);
 
-	if (!head)
-		return 1;
-	if (fill_group(skb, group)) {
-		genlmsg_cancel(skb, head);
-		return 1;
-	}
-	genlmsg_end(skb, head);
-	return 0;
+	return dump_end(skb, head, head ? fill_group(skb, group) : 0);
 }
 
 int blkcbt_nl_group_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct cbt_group *group;
-	int full = 0;
+	bool full = false;
 
 	while (!full && (group = cbt_group_get_next(cb->args[0]))) {
 		mutex_lock(&group->lock);
 		if (!group->gone)
-			full = dump_group(skb, cb, group);
+			full = !dump_group(skb, cb, group);
 		if (!full)
 			cb->args[0] = group->id + 1;
 		unlock_group(group);
@@ -388,9 +433,8 @@ int blkcbt_nl_disk_add_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nlattr *path = info->attrs[CBT_A_DISK_PATH], *chunk = info->attrs[CBT_A_DISK_CHUNK];
 	struct cbt_group *group;
 	struct cbt_disk *disk;
-	struct sk_buff *reply;
+	struct reply reply;
 	const char *why;
-	void *head;
 	int err;
 
 	if (!path)
@@ -398,10 +442,8 @@ int blkcbt_nl_disk_add_doit(struct sk_buff *skb, struct genl_info *info)
 	disk = cbt_disk_create(nla_data(path), chunk ? nla_get_u32(chunk) : 0, &why);
 	if (IS_ERR(disk))
 		return refuse(info, PTR_ERR(disk), why);
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	group = reply ? lock_group(info, info->attrs[CBT_A_DISK_GROUP]) : ERR_PTR(-ENOMEM);
+	group = lock_to_reply(&reply, info, info->attrs[CBT_A_DISK_GROUP]);
 	if (IS_ERR(group)) {
-		nlmsg_free(reply);
 		cbt_disk_destroy(disk);
 		return PTR_ERR(group);
 	}
@@ -410,10 +452,9 @@ int blkcbt_nl_disk_add_doit(struct sk_buff *skb, struct genl_info *info)
 		refuse(info, err, why);
 		cbt_disk_destroy(disk);
 	} else {
-		err = fill_disk(reply, disk, &group->consumers[0]);
+		err = fill_disk(reply.skb, disk, &group->consumers[0]);
 	}
-	unlock_group(group);
-	return reply_send(reply, head, err, info);
+	return unlock_and_reply(&reply, info, group, err);
 }
 
 int blkcbt_nl_disk_del_doit(struct sk_buff *skb, struct genl_info *info)
@@ -445,80 +486,48 @@ int blkcbt_nl_disk_get_doit(struct sk_buff *skb, struct genl_info *info)
 	struct cbt_consumer *consumer;
 	struct cbt_group *group;
 	struct cbt_disk *disk;
-	struct sk_buff *reply;
-	void *head;
+	struct reply reply;
 	int err;
 
 	if (!id)
 		return missing(info);
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	group = reply ? lock_group(info, info->attrs[CBT_A_DISK_GROUP]) : ERR_PTR(-ENOMEM);
-	if (IS_ERR(group)) {
-		nlmsg_free(reply);
+	group = lock_to_reply(&reply, info, info->attrs[CBT_A_DISK_GROUP]);
+	if (IS_ERR(group))
 		return PTR_ERR(group);
-	}
 	disk = find_disk(info, group, id);
-	consumer = find_consumer(info, group, info->attrs[CBT_A_DISK_CONSUMER]);
+	consumer = find_consumer(info->extack, group, info->attrs[CBT_A_DISK_CONSUMER]);
 	err = IS_ERR(disk)     ? PTR_ERR(disk) :
 	      IS_ERR(consumer) ? PTR_ERR(consumer) :
-				 fill_disk(reply, disk, consumer);
-	unlock_group(group);
-	return reply_send(reply, head, err, info);
+				 fill_disk(reply.skb, disk, consumer);
+	return unlock_and_reply(&reply, info, group, err);
 }
 
-static int dump_disk(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_disk *disk,
-		     struct cbt_consumer *consumer)
+static bool dump_disk(struct sk_buff *skb, struct netlink_callback *cb, struct cbt_disk *disk,
+		      struct cbt_consumer *consumer)
 {
-	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
-				 NLM_F_MULTI, CBT_CMD_DISK_GET);
+	void *head = dump_begin(skb, cb, CBT_CMD_DISK_GET);
 
-	if (!head)
-		return 1;
-	if (fill_disk(skb, disk, consumer)) {
-		genlmsg_cancel(skb, head);
-		return 1;
-	}
-	genlmsg_end(skb, head);
-	return 0;
-}
-
-/* The group that a dump is about, with a reference and its lock. */
-static struct cbt_group *lock_dumped(struct netlink_callback *cb, struct nlattr *id)
-{
-	struct cbt_group *group;
-
-	if (!id) {
-		NL_SET_ERR_MSG(cb->extack, "an attribute that this command needs is missing");
-		return ERR_PTR(-EINVAL);
-	}
-	group = cbt_group_get(nla_get_u32(id));
-	if (!group) {
-		NL_SET_ERR_MSG(cb->extack, "there is no such group");
-		return ERR_PTR(-ENOENT);
-	}
-	mutex_lock(&group->lock);
-	return group;
+	return dump_end(skb, head, head ? fill_disk(skb, disk, consumer) : 0);
 }
 
 int blkcbt_nl_disk_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	struct nlattr **attrs = cbt_compat_dump_attrs(cb), *id = attrs[CBT_A_DISK_CONSUMER];
-	struct cbt_group *group = lock_dumped(cb, attrs[CBT_A_DISK_GROUP]);
+	struct nlattr **attrs = cbt_compat_dump_attrs(cb);
+	struct cbt_group *group = lock_named(cb->extack, attrs[CBT_A_DISK_GROUP]);
 	struct cbt_consumer *consumer;
 	struct cbt_disk *disk;
 
 	if (IS_ERR(group))
 		return PTR_ERR(group);
-	consumer = cbt_consumer_find(group, id ? nla_get_u32(id) : CBT_CONSUMER_DEFAULT);
-	if (!consumer) {
-		NL_SET_ERR_MSG(cb->extack, "the group has no such consumer");
+	consumer = find_consumer(cb->extack, group, attrs[CBT_A_DISK_CONSUMER]);
+	if (IS_ERR(consumer)) {
 		unlock_group(group);
-		return -ENOENT;
+		return PTR_ERR(consumer);
 	}
 	list_for_each_entry(disk, &group->disks, entry) {
 		if (disk->id <= cb->args[0])
 			continue;
-		if (dump_disk(skb, cb, disk, consumer))
+		if (!dump_disk(skb, cb, disk, consumer))
 			break;
 		cb->args[0] = disk->id;
 	}
@@ -533,26 +542,21 @@ int blkcbt_nl_consumer_new_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nlattr *name = info->attrs[CBT_A_CONSUMER_NAME];
 	struct cbt_consumer *consumer;
 	struct cbt_group *group;
-	struct sk_buff *reply;
+	struct reply reply;
 	const char *why;
-	void *head;
 	int err;
 
 	if (!name)
 		return missing(info);
 	if (!*(char *)nla_data(name))
 		return refuse(info, -EINVAL, "a consumer's name must have 1 to 63 bytes");
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	group = reply ? lock_group(info, info->attrs[CBT_A_CONSUMER_GROUP]) : ERR_PTR(-ENOMEM);
-	if (IS_ERR(group)) {
-		nlmsg_free(reply);
+	group = lock_to_reply(&reply, info, info->attrs[CBT_A_CONSUMER_GROUP]);
+	if (IS_ERR(group))
 		return PTR_ERR(group);
-	}
 	consumer = cbt_consumer_add(group, nla_data(name), &why);
 	err = IS_ERR(consumer) ? refuse(info, PTR_ERR(consumer), why) :
-				 fill_consumer(reply, consumer);
-	unlock_group(group);
-	return reply_send(reply, head, err, info);
+				 fill_consumer(reply.skb, consumer);
+	return unlock_and_reply(&reply, info, group, err);
 }
 
 int blkcbt_nl_consumer_del_doit(struct sk_buff *skb, struct genl_info *info)
@@ -567,7 +571,7 @@ int blkcbt_nl_consumer_del_doit(struct sk_buff *skb, struct genl_info *info)
 	group = lock_group(info, info->attrs[CBT_A_CONSUMER_GROUP]);
 	if (IS_ERR(group))
 		return PTR_ERR(group);
-	consumer = find_consumer(info, group, id);
+	consumer = find_consumer(info->extack, group, id);
 	if (IS_ERR(consumer)) {
 		err = PTR_ERR(consumer);
 	} else if (consumer->id == CBT_CONSUMER_DEFAULT) {
@@ -586,41 +590,28 @@ int blkcbt_nl_consumer_get_doit(struct sk_buff *skb, struct genl_info *info)
 		      *name = info->attrs[CBT_A_CONSUMER_NAME];
 	struct cbt_consumer *consumer;
 	struct cbt_group *group;
-	struct sk_buff *reply;
-	void *head;
+	struct reply reply;
 	int err;
 
 	if (!id == !name)
 		return refuse(info, -EINVAL, "name the consumer by either its id or its name");
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	group = reply ? lock_group(info, info->attrs[CBT_A_CONSUMER_GROUP]) : ERR_PTR(-ENOMEM);
-	if (IS_ERR(group)) {
-		nlmsg_free(reply);
+	group = lock_to_reply(&reply, info, info->attrs[CBT_A_CONSUMER_GROUP]);
+	if (IS_ERR(group))
 		return PTR_ERR(group);
-	}
 	cbt_pass_look(group);
 	consumer = id ? cbt_consumer_find(group, nla_get_u32(id)) :
 			cbt_consumer_find_by_name(group, nla_data(name));
-	err = consumer ? fill_consumer(reply, consumer) :
+	err = consumer ? fill_consumer(reply.skb, consumer) :
 			 refuse(info, -ENOENT, "the group has no such consumer");
-	unlock_group(group);
-	return reply_send(reply, head, err, info);
+	return unlock_and_reply(&reply, info, group, err);
 }
 
-static int dump_consumer(struct sk_buff *skb, struct netlink_callback *cb,
-			 struct cbt_consumer *consumer)
+static bool dump_consumer(struct sk_buff *skb, struct netlink_callback *cb,
+			  struct cbt_consumer *consumer)
 {
-	void *head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &family,
-				 NLM_F_MULTI, CBT_CMD_CONSUMER_GET);
+	void *head = dump_begin(skb, cb, CBT_CMD_CONSUMER_GET);
 
-	if (!head)
-		return 1;
-	if (fill_consumer(skb, consumer)) {
-		genlmsg_cancel(skb, head);
-		return 1;
-	}
-	genlmsg_end(skb, head);
-	return 0;
+	return dump_end(skb, head, head ? fill_consumer(skb, consumer) : 0);
 }
 
 /* The one with the smallest id above @id, or null. */
@@ -636,12 +627,13 @@ static struct cbt_consumer *next_consumer(struct cbt_group *group, u32 id)
 
 int blkcbt_nl_consumer_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	struct cbt_group *group = lock_dumped(cb, cbt_compat_dump_attrs(cb)[CBT_A_CONSUMER_GROUP]);
+	struct nlattr **attrs = cbt_compat_dump_attrs(cb);
+	struct cbt_group *group = lock_named(cb->extack, attrs[CBT_A_CONSUMER_GROUP]);
 	struct cbt_consumer *consumer;
 
 	if (IS_ERR(group))
 		return PTR_ERR(group);
-	while ((consumer = next_consumer(group, cb->args[0])) && !dump_consumer(skb, cb, consumer))
+	while ((consumer = next_consumer(group, cb->args[0])) && dump_consumer(skb, cb, consumer))
 		cb->args[0] = consumer->id;
 	unlock_group(group);
 	return skb->len;
@@ -660,50 +652,43 @@ int blkcbt_nl_pass_begin_doit(struct sk_buff *skb, struct genl_info *info)
 	};
 	struct cbt_consumer *consumer;
 	struct cbt_group *group;
-	struct sk_buff *reply;
+	struct reply reply;
 	const char *why;
-	void *head;
 	int err;
 
 	if (spec.flags & ~(CBT_PASS_F_FULL | CBT_PASS_F_FUZZY))
 		return refuse(info, -EINVAL, "a pass can begin with the flags full and fuzzy only");
 	if (spec.timeout_ms < CBT_PASS_TIMEOUT_MIN || spec.timeout_ms > CBT_PASS_TIMEOUT_MAX)
 		return refuse(info, -ERANGE, "the timeout must be from 1000 to 86400000 milliseconds");
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	group = reply ? lock_group(info, info->attrs[CBT_A_PASS_GROUP]) : ERR_PTR(-ENOMEM);
-	if (IS_ERR(group)) {
-		nlmsg_free(reply);
+	group = lock_to_reply(&reply, info, info->attrs[CBT_A_PASS_GROUP]);
+	if (IS_ERR(group))
 		return PTR_ERR(group);
-	}
-	consumer = find_consumer(info, group, info->attrs[CBT_A_PASS_CONSUMER]);
+	consumer = find_consumer(info->extack, group, info->attrs[CBT_A_PASS_CONSUMER]);
 	err = PTR_ERR_OR_ZERO(consumer);
 	if (!err) {
 		err = cbt_pass_begin(consumer, &spec, &why);
-		err = err ? refuse(info, err, why) : fill_pass(reply, consumer);
+		err = err ? refuse(info, err, why) : fill_pass(reply.skb, consumer);
 	}
-	unlock_group(group);
-	return reply_send(reply, head, err, info);
+	return unlock_and_reply(&reply, info, group, err);
 }
 
 int blkcbt_nl_pass_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct cbt_consumer *consumer;
-	struct sk_buff *reply;
-	void *head;
+	struct reply reply;
 	int err;
 
-	reply = reply_new(info, NLMSG_DEFAULT_SIZE, &head);
-	if (!reply)
-		return -ENOMEM;
+	err = reply_new(&reply, info, NLMSG_DEFAULT_SIZE);
+	if (err)
+		return err;
 	consumer = lock_pass(info, info->attrs[CBT_A_PASS_GROUP], info->attrs[CBT_A_PASS_ID],
 			     cbt_pass_find);
 	if (IS_ERR(consumer)) {
-		nlmsg_free(reply);
+		nlmsg_free(reply.skb);
 		return PTR_ERR(consumer);
 	}
-	err = fill_pass(reply, consumer);
-	unlock_group(consumer->group);
-	return reply_send(reply, head, err, info);
+	err = fill_pass(reply.skb, consumer);
+	return unlock_and_reply(&reply, info, consumer->group, err);
 }
 
 /* A command on a range of a disk of a sealed pass. */
@@ -821,19 +806,18 @@ int blkcbt_nl_map_get_doit(struct sk_buff *skb, struct genl_info *info)
 	u64 from = offset ? nla_get_u64(offset) : 0;
 	struct cbt_consumer *consumer;
 	struct cbt_disk *disk;
-	struct sk_buff *reply;
-	void *head;
+	struct reply reply;
 	int err;
 
 	if (!disk_id)
 		return missing(info);
-	reply = reply_new(info, MAP_REPLY_BYTES, &head);
-	if (!reply)
-		return -ENOMEM;
+	err = reply_new(&reply, info, MAP_REPLY_BYTES);
+	if (err)
+		return err;
 	consumer = lock_pass(info, info->attrs[CBT_A_MAP_GROUP], info->attrs[CBT_A_MAP_PASS],
 			     cbt_pass_find_sealed);
 	if (IS_ERR(consumer)) {
-		nlmsg_free(reply);
+		nlmsg_free(reply.skb);
 		return PTR_ERR(consumer);
 	}
 	disk = find_disk(info, consumer->group, disk_id);
@@ -842,9 +826,9 @@ int blkcbt_nl_map_get_doit(struct sk_buff *skb, struct genl_info *info)
 	else if (from & ((1ULL << (disk->chunk_shift + SECTOR_SHIFT)) - 1))
 		err = refuse(info, -EINVAL, "the offset is not a multiple of the chunk size");
 	else
-		err = fill_map(reply, consumer, disk, from >> (disk->chunk_shift + SECTOR_SHIFT));
-	unlock_group(consumer->group);
-	return reply_send(reply, head, err, info);
+		err = fill_map(reply.skb, consumer, disk,
+			       from >> (disk->chunk_shift + SECTOR_SHIFT));
+	return unlock_and_reply(&reply, info, consumer->group, err);
 }
 
 /* --- events -------------------------------------------------------------- */
