@@ -189,27 +189,6 @@ static u64 next_block_of(const struct cbt_bitmap *const *any, unsigned int count
 	return next;
 }
 
-u64 cbt_bitmap_count_any(const struct cbt_bitmap *const *any, unsigned int count,
-			 const struct cbt_bitmap *mask)
-{
-	u64 block, bits = 0;
-	unsigned long word;
-	unsigned int i, n;
-
-	for (block = next_block_of(any, count, 0); block < blocks_of(any[0]->nr_bits);
-	     block = next_block_of(any, count, block + 1)) {
-		for (i = 0; i < BLOCK_WORDS; i++) {
-			for (word = 0, n = 0; n < count; n++)
-				word |= READ_ONCE(block_words(any[n], block)[i]);
-			if (mask)
-				word &= READ_ONCE(block_words(mask, block)[i]);
-			bits += hweight_long(word);
-		}
-		cond_resched();
-	}
-	return bits;
-}
-
 /* The bits of word @word that lie from @first to @end. */
 static unsigned long range_mask(u64 word, u64 first, u64 end)
 {
@@ -221,6 +200,30 @@ static unsigned long range_mask(u64 word, u64 first, u64 end)
 	if (end < base + BITS_PER_LONG)
 		mask &= ~0UL >> (base + BITS_PER_LONG - end);
 	return mask;
+}
+
+u64 cbt_bitmap_count_any(const struct cbt_bitmap *const *any, unsigned int count,
+			 const struct cbt_bitmap *mask, u64 first, u64 end)
+{
+	u64 block, word, stop, sum = 0;
+	unsigned long bits;
+	unsigned int n;
+
+	for (block = next_block_of(any, count, first >> CBT_BITMAP_BLOCK_SHIFT);
+	     block << CBT_BITMAP_BLOCK_SHIFT < end && block < blocks_of(any[0]->nr_bits);
+	     block = next_block_of(any, count, block + 1)) {
+		word = max_t(u64, first / BITS_PER_LONG, block * BLOCK_WORDS);
+		stop = min_t(u64, words_of(end), (block + 1) * BLOCK_WORDS);
+		for (; word < stop; word++) {
+			for (bits = 0, n = 0; n < count; n++)
+				bits |= READ_ONCE(any[n]->bits[word]);
+			if (mask)
+				bits &= READ_ONCE(mask->bits[word]);
+			sum += hweight_long(bits & range_mask(word, first, end));
+		}
+		cond_resched();
+	}
+	return sum;
 }
 
 u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap *also,

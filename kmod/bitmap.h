@@ -81,10 +81,10 @@ u64 cbt_bitmap_count_range(const struct cbt_bitmap *map, const struct cbt_bitmap
 bool cbt_bitmap_next_run(const struct cbt_bitmap *map, u64 from, u64 *first, u64 *count);
 u64 cbt_bitmap_count(const struct cbt_bitmap *map);
 /*
- * How many bits are set in one at least of the @count bitmaps at @any and also in @mask, which
- * may be null. All have the same number of bits.
+ * How many bits from @first to @end (exclusive) are set in one at least of the @count bitmaps at
+ * @any and also in @mask, which may be null. All have the same number of bits.
  */
 u64 cbt_bitmap_count_any(const struct cbt_bitmap *const *any, unsigned int count,
-			 const struct cbt_bitmap *mask);
+			 const struct cbt_bitmap *mask, u64 first, u64 end);
 
 #endif

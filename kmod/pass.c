@@ -489,6 +489,40 @@ void cbt_pass_commit(struct cbt_consumer *consumer)
 	consumer->pass.state = CBT_PASS_NONE;
 }
 
+/* --- what was written again ---------------------------------------------- */
+
+/* What was marked for the consumer and is in no pass of its own; returns how many bitmaps. */
+static unsigned int dirty_maps(struct cbt_consumer *consumer, struct cbt_disk *disk,
+			       const struct cbt_bitmap *maps[3])
+{
+	struct cbt_group *group = consumer->group;
+	struct cbt_share *share = share_of(consumer, disk);
+	unsigned int count = 0, slot;
+
+	for (slot = 0; slot < 2; slot++)
+		if (group->seal.cutter != consumer || group->seal.epoch->slot != slot)
+			maps[count++] = &disk->map[slot];
+	if (share->owed.bits)
+		maps[count++] = &share->owed;
+	return count;
+}
+
+/* Chunks of @map from @first to @end that were written again since the cut, not preserved. */
+static u64 overwritten(struct cbt_consumer *consumer, struct cbt_disk *disk,
+		       const struct cbt_bitmap *map, u64 first, u64 end)
+{
+	struct cbt_preserve *preserve = share_of(consumer, disk)->preserve;
+	const struct cbt_bitmap *maps[3];
+	unsigned int count;
+
+	if (preserve && !READ_ONCE(preserve->torn))
+		return 0;
+	count = dirty_maps(consumer, disk, maps);
+	return cbt_bitmap_count_any(maps, count, map, first, end);
+}
+
+/* --- ranges --------------------------------------------------------------- */
+
 static int check_range(const struct cbt_disk *disk, u64 offset, u64 length, const char **why)
 {
 	u64 size = cbt_disk_size_bytes(disk);
@@ -531,7 +565,7 @@ int cbt_pass_release(struct cbt_consumer *consumer, struct cbt_disk *disk, u64 o
 int cbt_pass_commit_range(struct cbt_consumer *consumer, struct cbt_disk *disk, u64 offset,
 			  u64 length, const char **why)
 {
-	struct cbt_pass_counts counts;
+	struct cbt_bitmap *map = &share_of(consumer, disk)->map;
 	u64 first, end;
 	int err;
 
@@ -539,13 +573,13 @@ int cbt_pass_commit_range(struct cbt_consumer *consumer, struct cbt_disk *disk, 
 	err = check_range(disk, offset, length, why);
 	if (err)
 		return err;
-	/* What leaves the map must not take with it that it was overwritten. */
-	cbt_pass_count_disk(consumer, disk, &counts);
-	if (counts.overwritten)
-		consumer->pass.fuzzy = true;
 	whole_chunks(disk, offset, length, &first, &end);
-	if (first < end)
-		cbt_bitmap_clear_range(&share_of(consumer, disk)->map, first, end - first);
+	if (first == end)
+		return 0;
+	/* What leaves the map must not take with it that it was overwritten. */
+	if (!consumer->pass.fuzzy && overwritten(consumer, disk, map, first, end))
+		consumer->pass.fuzzy = true;
+	cbt_bitmap_clear_range(map, first, end - first);
 	return 0;
 }
 
@@ -587,41 +621,20 @@ void cbt_pass_cancel(struct cbt_group *group)
 
 /* --- counting ------------------------------------------------------------ */
 
-/* What was marked for the consumer and is in no pass of its own; returns how many bitmaps. */
-static unsigned int dirty_maps(struct cbt_consumer *consumer, struct cbt_disk *disk,
-			       const struct cbt_bitmap *maps[3])
-{
-	struct cbt_group *group = consumer->group;
-	struct cbt_share *share = share_of(consumer, disk);
-	unsigned int count = 0, slot;
-
-	for (slot = 0; slot < 2; slot++)
-		if (group->seal.cutter != consumer || group->seal.epoch->slot != slot)
-			maps[count++] = &disk->map[slot];
-	if (share->owed.bits)
-		maps[count++] = &share->owed;
-	return count;
-}
-
 u64 cbt_pass_count_dirty(struct cbt_consumer *consumer, struct cbt_disk *disk)
 {
 	const struct cbt_bitmap *maps[3];
 	unsigned int count = dirty_maps(consumer, disk, maps);
 
 	lockdep_assert_held(&consumer->group->lock);
-	return cbt_bitmap_count_any(maps, count, NULL);
+	return cbt_bitmap_count_any(maps, count, NULL, 0, disk->map[0].nr_bits);
 }
 
 static void count_map(struct cbt_consumer *consumer, struct cbt_disk *disk,
 		      const struct cbt_bitmap *map, struct cbt_pass_counts *counts)
 {
-	struct cbt_preserve *preserve = share_of(consumer, disk)->preserve;
-	const struct cbt_bitmap *maps[3];
-	unsigned int count = dirty_maps(consumer, disk, maps);
-
 	counts->chunks += cbt_bitmap_count(map);
-	if (!preserve || READ_ONCE(preserve->torn))
-		counts->overwritten += cbt_bitmap_count_any(maps, count, map);
+	counts->overwritten += overwritten(consumer, disk, map, 0, map->nr_bits);
 }
 
 void cbt_pass_count_disk(struct cbt_consumer *consumer, struct cbt_disk *disk,

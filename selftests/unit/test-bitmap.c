@@ -172,11 +172,12 @@ TEST(random_sets_and_clears)
 }
 
 /* In @a or @b, and in @mask; the last two may be null. */
-static u64 model_any(const struct pair *a, const struct pair *b, const struct pair *mask)
+static u64 model_any(const struct pair *a, const struct pair *b, const struct pair *mask, u64 first,
+		     u64 end)
 {
 	u64 count = 0;
 
-	for (u64 bit = 0; bit < a->map.nr_bits; bit++)
+	for (u64 bit = first; bit < end; bit++)
 		count += (a->model[bit] || (b && b->model[bit])) && (!mask || mask->model[bit]);
 	return count;
 }
@@ -190,7 +191,8 @@ TEST(merge_and_count_any)
 	maps[1] = &b.map;
 
 	for (unsigned int round = 0; round < 40; round++) {
-		u64 bits = 1 + dice(MAX_BITS);
+		u64 bits = 1 + dice(MAX_BITS), first = dice(bits),
+		    end = first + dice(bits - first) + 1;
 
 		pair_init(&a, bits);
 		pair_init(&b, bits);
@@ -200,10 +202,14 @@ TEST(merge_and_count_any)
 			do_something(&b);
 			do_something(&c);
 		}
-		CHECK_EQ(cbt_bitmap_count_any(&maps[0], 1, &b.map), model_any(&a, NULL, &b));
-		CHECK_EQ(cbt_bitmap_count_any(&maps[1], 1, NULL), model_any(&b, NULL, NULL));
-		CHECK_EQ(cbt_bitmap_count_any(maps, 2, NULL), model_any(&a, &b, NULL));
-		CHECK_EQ(cbt_bitmap_count_any(maps, 2, &c.map), model_any(&a, &b, &c));
+		CHECK_EQ(cbt_bitmap_count_any(&maps[0], 1, &b.map, 0, bits),
+			 model_any(&a, NULL, &b, 0, bits));
+		CHECK_EQ(cbt_bitmap_count_any(&maps[1], 1, NULL, 0, bits),
+			 model_any(&b, NULL, NULL, 0, bits));
+		CHECK_EQ(cbt_bitmap_count_any(maps, 2, NULL, first, end),
+			 model_any(&a, &b, NULL, first, end));
+		CHECK_EQ(cbt_bitmap_count_any(maps, 2, &c.map, first, end),
+			 model_any(&a, &b, &c, first, end));
 		cbt_bitmap_merge(&a.map, &b.map);
 		for (u64 bit = 0; bit < bits; bit++)
 			a.model[bit] |= b.model[bit];

@@ -21,6 +21,7 @@ typedef uint64_t u64;
 #define smp_rmb()	do { } while (0)
 #define WRITE_ONCE(x, value) ((x) = (value))
 #define min_t(type, a, b) ((type)(a) < (type)(b) ? (type)(a) : (type)(b))
+#define max_t(type, a, b) ((type)(a) > (type)(b) ? (type)(a) : (type)(b))
 #define min(a, b)	((a) < (b) ? (a) : (b))
 #define max(a, b)	((a) > (b) ? (a) : (b))
 #define cond_resched()	do { } while (0)
