@@ -224,7 +224,7 @@ def idle(vm):
 METHODS = {
     "CreateReplicationRelationship": "sa{sv}", "ModifyReplicationSettings": "sa{sv}",
     "RemoveReplicationRelationship": "sb", "StartReplication": "sqss", "ImportInitialReplica": "ss",
-    "Resynchronize": "ss", "Replicate": "s", "RequestReplicationStateChange": "sq",
+    "Resynchronize": "ss", "Replicate": "s", "VerifyReplica": "s", "RequestReplicationStateChange": "sq",
     "GetReplicationStatistics": "s", "ResetReplicationStatistics": "s",
     "TestReplicationConnection": "sqqsb", "CancelJob": "o", "GetRecoveryPoints": "s",
 }
@@ -340,6 +340,8 @@ def test_refusals_before_the_initial_replication():
             ("no such VM", NOT_FOUND, start("nobody")),
             ("replicate", WRONG_STATE, replicate("vm1")),
             ("replicate no such VM", NOT_FOUND, replicate("nobody")),
+            ("verify", WRONG_STATE, p.call("VerifyReplica", "s", "vm1")),
+            ("verify no such VM", NOT_FOUND, p.call("VerifyReplica", "s", "nobody")),
             ("suspend", WRONG_STATE, request("vm1", 7)), ("resume", WRONG_STATE, request("vm1", 3)),
             ("cancel the initial replication", WRONG_STATE, request("vm1", 1)),
             ("cancel a resynchronization", WRONG_STATE, request("vm1", 9)),
@@ -528,6 +530,13 @@ def test_timeout():
 
 
 # --- replication ---------------------------------------------------------------------------
+
+def test_verify():
+    job = completes("verify", p, p.call("VerifyReplica", "s", "vm1"))
+    equal("its type", 112, job["JobType"])
+    equal("nothing differs", (0, 0), (job["DifferenceSize"], len(job["Differences"])))
+    equal("nothing is said", "", job["ErrorDescription"])
+
 
 def test_replicate_and_statistics():
     answers("reset", OK, p.call("ResetReplicationStatistics", "s", "vm1"))

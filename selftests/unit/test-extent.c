@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <userspace/common/extent.h>
 
@@ -39,6 +40,49 @@ TEST(refuses_what_is_out_of_order)
 	extent_list_free(&list);
 }
 
+/* Against one byte a block: lists are united and subtracted as sets are. */
+TEST(unites_and_subtracts)
+{
+	enum { BLOCKS = 400, ROUNDS = 300 };
+	unsigned int seed = 11;
+
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		struct extent_list a = { 0 }, b = { 0 }, both = { 0 }, rest = { 0 };
+		struct extent_list want_both = { 0 }, want_rest = { 0 };
+		int dense = 1 + rand_r(&seed) % 9;
+		bool in_a = false, in_b = false;
+
+		for (unsigned int i = 0; i < BLOCKS; i++) {
+			in_a ^= rand_r(&seed) % 10 < dense;
+			in_b ^= rand_r(&seed) % 10 < dense;
+			if (in_a)
+				CHECK_EQ(extent_list_append(&a, i, 1), 0);
+			if (in_b)
+				CHECK_EQ(extent_list_append(&b, i, 1), 0);
+			if (in_a || in_b)
+				CHECK_EQ(extent_list_append(&want_both, i, 1), 0);
+			if (in_a && !in_b)
+				CHECK_EQ(extent_list_append(&want_rest, i, 1), 0);
+		}
+		CHECK_EQ(extent_list_unite(&a, &b, &both), 0);
+		CHECK_EQ(extent_list_subtract(&a, &b, &rest), 0);
+		CHECK_EQ(both.count, want_both.count);
+		CHECK_EQ(rest.count, want_rest.count);
+		CHECK_EQ(both.bytes, want_both.bytes);
+		CHECK_EQ(rest.bytes, want_rest.bytes);
+		for (size_t i = 0; i < both.count; i++)
+			CHECK_EQ(both.at[i].offset, want_both.at[i].offset);
+		for (size_t i = 0; i < rest.count; i++)
+			CHECK_EQ(rest.at[i].offset, want_rest.at[i].offset);
+		extent_list_free(&a);
+		extent_list_free(&b);
+		extent_list_free(&both);
+		extent_list_free(&rest);
+		extent_list_free(&want_both);
+		extent_list_free(&want_rest);
+	}
+}
+
 /* Against one byte a block: the list holds those blocks and no others, in maximal runs. */
 TEST(random_blocks)
 {
@@ -65,4 +109,5 @@ TEST(random_blocks)
 	extent_list_free(&list);
 }
 
-UNIT_MAIN(T(appends_and_merges), T(refuses_what_is_out_of_order), T(random_blocks))
+UNIT_MAIN(T(appends_and_merges), T(refuses_what_is_out_of_order), T(unites_and_subtracts),
+	  T(random_blocks))

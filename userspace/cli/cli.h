@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the subcommands share. Each is a function that returns the program's exit
- * status: 0, or 1 after exactly one sentence on standard error.
+ * status: 0, or 1 after exactly one sentence on standard error; verify has a third.
  */
 #ifndef VMR_CLI_CLI_H
 #define VMR_CLI_CLI_H
@@ -30,6 +30,7 @@ int cli_statistics(int argc, char **argv);
 int cli_test_connection(int argc, char **argv);
 int cli_import(int argc, char **argv);
 int cli_resynchronize(int argc, char **argv);
+int cli_verify(int argc, char **argv);
 
 /* "vmreplica: <sentence>" on standard error; returns 1. */
 int cli_fail(const struct err *e);

@@ -57,6 +57,13 @@ enum {		/* client_job.state */
 	CLIENT_JOB_EXCEPTION = 10,
 };
 
+#define CLIENT_MAX_PLACES 256
+
+struct client_place {
+	char disk[64];
+	uint64_t offset, length;
+};
+
 struct client_job {
 	char path[CLIENT_PATH_BYTES];
 	char vm[CLIENT_TEXT_BYTES], error[CLIENT_TEXT_BYTES], phase[CLIENT_TEXT_BYTES];
@@ -66,6 +73,10 @@ struct client_job {
 	uint64_t submitted_us, scheduled_us, started_us, elapsed_us;
 	uint64_t total_bytes, done_bytes, zero_bytes, wire_bytes, disk_bytes;
 	uint64_t pass, passes, point_time_us;
+	/* of a verification: what differed, in all, and the first places of it */
+	uint64_t difference_bytes;
+	unsigned int place_count;
+	struct client_place places[CLIENT_MAX_PLACES];
 };
 
 struct client_snapshot {

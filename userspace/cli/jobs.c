@@ -37,6 +37,16 @@ void jobs_json(struct json *json, const char *key, const struct client_job *job)
 	json_number(json, "pass", job->pass);
 	json_number(json, "passes", job->passes);
 	json_time(json, "point_time", job->point_time_us);
+	json_number(json, "difference_bytes", job->difference_bytes);
+	json_open(json, "differences", '[');
+	for (unsigned int i = 0; i < job->place_count; i++) {
+		json_open(json, NULL, '{');
+		json_text(json, "disk", job->places[i].disk);
+		json_number(json, "offset", job->places[i].offset);
+		json_number(json, "bytes", job->places[i].length);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
 	json_close(json, '}');
 }
 

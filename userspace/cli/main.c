@@ -22,6 +22,7 @@ static const struct command {
 	{ "points", cli_points, "a replica's points in time" },
 	{ "modify", cli_modify, "change settings of a relationship" },
 	{ "resynchronize", cli_resynchronize, "compare both sides and send what differs" },
+	{ "verify", cli_verify, "compare both sides while they are in use, and repair" },
 	{ "import", cli_import, "take in a first copy that was exported" },
 	{ "test-failover", cli_test_failover, "on the replica: try a point out, replication goes on" },
 	{ "failover", cli_failover, "on the replica: the machine is to run there" },

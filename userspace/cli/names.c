@@ -46,6 +46,7 @@ const char *names_job_type(unsigned int type)
 	case 103: return "end-test-failover";
 	case 105: return "replicate";
 	case 107: return "resynchronize";
+	case 112: return "verify";
 	case 115: return "test-connection";
 	case 118: return "export";
 	default: return "unknown";

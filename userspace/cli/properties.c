@@ -77,6 +77,8 @@ static const struct field job_fields[] = {
 	J("Pass", "t", pass),
 	J("Passes", "t", passes),
 	J("PointTime", "t", point_time_us),
+	J("DifferenceSize", "t", difference_bytes),
+	J("Differences", "a(stt)", places),
 	{ 0 }
 };
 
@@ -119,6 +121,32 @@ static int read_issues(sd_bus_message *m, struct client_relationship *r)
 	return rc < 0 ? rc : sd_bus_message_exit_container(m);
 }
 
+static int read_places(sd_bus_message *m, struct client_job *job)
+{
+	uint64_t offset, length;
+	const char *disk;
+	int rc = sd_bus_message_enter_container(m, 'a', "(stt)");
+
+	while (rc >= 0 && (rc = sd_bus_message_read(m, "(stt)", &disk, &offset, &length)) > 0) {
+		struct client_place *place = &job->places[job->place_count];
+
+		if (job->place_count == CLIENT_MAX_PLACES)
+			continue;
+		snprintf(place->disk, sizeof(place->disk), "%s", disk);
+		place->offset = offset;
+		place->length = length;
+		job->place_count++;
+	}
+	return rc < 0 ? rc : sd_bus_message_exit_container(m);
+}
+
+static int read_array(sd_bus_message *m, const struct field *field, void *out)
+{
+	if (!strcmp(field->name, "Differences"))
+		return read_places(m, out);
+	return strcmp(field->name, "Disks") ? read_issues(m, out) : read_disks(m, out);
+}
+
 /* @out is the whole structure that @field is of. */
 static int read_value(sd_bus_message *m, const struct field *field, void *out)
 {
@@ -128,8 +156,7 @@ static int read_value(sd_bus_message *m, const struct field *field, void *out)
 
 	switch (field->type[0]) {
 	case 'a':
-		return field->offset == offsetof(struct client_relationship, disks) ?
-			       read_disks(m, out) : read_issues(m, out);
+		return read_array(m, field, out);
 	case 's':
 	case 'o':
 		rc = sd_bus_message_read_basic(m, field->type[0], &text);

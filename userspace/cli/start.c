@@ -11,10 +11,10 @@
 #include "client.h"
 #include "dry_run.h"
 #include "result.h"
+#include "turn.h"
 #include "wait.h"
 
 #define TYPE_EXPORT 2
-#define MAX_TURNS 10	/* of a pass by the schedule that was first */
 
 /* "pass 12: 3.4 MiB of 2.0 GiB changed, 1.1 MiB on the wire, 0.8 s; point 12 at 2026-01-31T…" */
 static void report(const struct client_job *job)
@@ -126,52 +126,6 @@ int cli_start(int argc, char **argv)
 
 /* --- replicate ------------------------------------------------------------------------ */
 
-/* Waits until no job works on @vm. */
-static int wait_for_turn(const char *vm, bool progress, struct err *e)
-{
-	const struct client_relationship *r;
-	struct client_snapshot snapshot;
-	char path[CLIENT_PATH_BYTES] = "";
-	struct client_job job;
-	struct err other = { 0 };
-	int rc = client_snapshot(&snapshot, e);
-
-	if (rc)
-		return rc;
-	r = client_find(&snapshot, vm, CLIENT_PRIMARY);
-	if (r && strcmp(r->job, "/"))
-		snprintf(path, sizeof(path), "%.63s", r->job);
-	client_snapshot_free(&snapshot);
-	if (!path[0])
-		return 0;
-	/* How the other one ended is not ours to judge. */
-	return wait_for_job(path, progress, &job, &other) == -EINTR ? err_set(e, -EINTR, "%s", other.text) : 0;
-}
-
-static int replicate_once(const char *vm, char path[CLIENT_PATH_BYTES], struct err *e)
-{
-	sd_bus_message *call;
-	int rc = client_call("Replicate", &call, e);
-
-	if (!rc)
-		rc = client_append(call, e, "s", vm);
-	return rc ? rc : client_send(call, path, e);
-}
-
-/* A pass that runs already was cut before we were asked, so it is not enough. */
-static int replicate(const struct cli_args *args, char path[CLIENT_PATH_BYTES], struct err *e)
-{
-	unsigned int turn;
-	int rc = -EBUSY;
-
-	for (turn = 0; rc == -EBUSY && turn < MAX_TURNS; turn++) {
-		rc = turn ? wait_for_turn(args->vm, !args->json, e) : 0;
-		if (!rc)
-			rc = replicate_once(args->vm, path, e);
-	}
-	return rc;
-}
-
 int cli_replicate(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -196,6 +150,6 @@ int cli_replicate(int argc, char **argv)
 	if (!rc && args.dry_run)
 		return dry_run(args.vm, args.json, &e) ? cli_fail(&e) : 0;
 	if (!rc)
-		rc = replicate(&args, path, &e);
+		rc = turn_call("Replicate", args.vm, !args.json, path, &e);
 	return rc ? result_end(args.json, rc, &e, NULL) : follow(&args, path, &e);
 }

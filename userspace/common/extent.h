@@ -25,6 +25,14 @@ struct extent_list {
  */
 int extent_list_append(struct extent_list *list, uint64_t offset, uint64_t length);
 
+/* Appends all that is in @a or in @b to *@out, which is neither of them. -ENOMEM. */
+int extent_list_unite(const struct extent_list *a, const struct extent_list *b,
+		      struct extent_list *out);
+
+/* Appends all that is in @a and not in @b to *@out, which is neither of them. -ENOMEM. */
+int extent_list_subtract(const struct extent_list *a, const struct extent_list *b,
+			 struct extent_list *out);
+
 void extent_list_free(struct extent_list *list);
 
 #endif

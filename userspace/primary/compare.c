@@ -243,7 +243,7 @@ static int advance(struct comparison *c, struct compare_cursor *at, uint64_t lim
 		length = RANGE_BYTES;
 	if (length > limit - *compared)
 		length = limit - *compared;
-	if (x->length < COMPARE_MIN_BYTES) {
+	if (x->length < COMPARE_MIN_BYTES && !c->spec->ask_always) {
 		r = extent_list_append(&c->differ[at->disk], offset, length);
 		atomic_fetch_add(&c->spec->progress->done_bytes, length);
 		if (r)

@@ -31,15 +31,13 @@
  *    Before a full pass begins, the record says that the initial replication is not
  *    complete, so that it goes on after a crash instead of being forgotten. The
  *    checkpoints are forgotten after it has begun: then the map holds all, and only then.
+ * 8. a pass that verifies sends more than its map holds, and drops no more than that.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/blkcbt.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,6 +73,7 @@ struct pass {
 	bool medium_lost;		/* see plan_facts */
 	bool begun;			/* the kernel's pass is to be ended by us */
 	bool whole;
+	bool repairs;			/* it sends what is in no map, and so cannot be whole */
 	struct timespec started;	/* CLOCK_MONOTONIC */
 	uint64_t alive_ms;		/* since @started, when the kernel last heard of us */
 	struct ship_disk disks[STATE_MAX_DISKS];	/* with what the map holds */
@@ -333,24 +332,9 @@ static int append_extent(uint64_t offset, uint64_t length, void *arg)
 	return extent_list_append(arg, offset, length);
 }
 
-/* The path may lead to another device by now: the numbers say which one is tracked. */
-static int check_device(const struct cbt_disk_info *info, int fd, struct err *e)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, -errno, "cannot look at %s", info->path);
-	if (!S_ISBLK(st.st_mode) || major(st.st_rdev) != info->major ||
-	    minor(st.st_rdev) != info->minor)
-		return err_set(e, -ENXIO, "%s is not the device %u:%u that is tracked", info->path,
-			       info->major, info->minor);
-	return 0;
-}
-
 static int open_disk(struct pass *p, unsigned int i, struct err *e)
 {
 	const struct cbt_disk_info *info = &p->track.disks[i];
-	const char *path = info->image[0] ? info->image : info->path;
 	struct ship_disk *disk = &p->disks[i];
 	int rc;
 
@@ -360,10 +344,7 @@ static int open_disk(struct pass *p, unsigned int i, struct err *e)
 			 &disk->extents);
 	if (rc)
 		return err_set(e, rc, "cannot read the map of %.160s: %.160s", info->path, cbt_error(p->cbt));
-	disk->fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	if (disk->fd < 0)
-		return err_sys(e, -errno, "cannot open %s", path);
-	return info->image[0] ? 0 : check_device(info, disk->fd, e);
+	return track_open_disk(info, &disk->fd, e);
 }
 
 static int open_disks(struct pass *p, struct err *e)
@@ -416,7 +397,7 @@ static void reads_done(void *arg)
 	struct pass *p = arg;
 
 	p->whole = !cbt_pass_get(p->cbt, p->track.group, p->info.id, &p->info) &&
-		   !p->info.overwritten && !p->info.fuzzy &&
+		   !p->info.overwritten && !p->info.fuzzy && !p->repairs &&
 		   !track_get(p->cbt, &p->state, &p->track, NULL) && !track_untrusted(&p->track);
 }
 
@@ -700,6 +681,53 @@ static int compare(struct pass *p, struct err *e)
 	return rc;
 }
 
+/* --- verify ----------------------------------------------------------------------- */
+
+/* Where all is to be gone through anyway, or there is nothing to compare with, it is refused. */
+static int verify(struct pass *p, struct err *e)
+{
+	const struct verify_spec spec = {
+		.sock = p->spec->peer->sock,
+		.track = &p->track,
+		.cancel_fd = p->spec->cancel_fd,
+		.progress = p->spec->progress,
+	};
+
+	if (p->plan.full || p->plan.compare || p->spec->peer->opened.state != WIRE_STATE_COMPLETE)
+		return err_set(e, -EINVAL,
+			       "%s cannot be verified before its replication, or resynchronization, is complete",
+			       p->state.vm);
+	set_phase(p, PASS_PHASE_COMPARE);
+	return verify_slice(p->spec->verify, &spec, e);
+}
+
+/* What changed, and what is to be repaired. Left open, to be ended as any pass is. */
+static int send_verified(struct pass *p, struct err *e)
+{
+	struct extent_list sends[STATE_MAX_DISKS] = { 0 };
+	unsigned int i;
+	int rc = 0;
+
+	/* A write may have come that was not noted: what differs proves nothing then. */
+	if (track_untrusted(&p->track))
+		return refuse_interrupted(p, e);
+	for (i = 0; !rc && i < p->state.disk_count; i++) {
+		const struct extent_list *map = &p->disks[i].extents;
+
+		rc = verify_judge(p->spec->verify, &p->state.disks[i], i, map, &sends[i], e);
+		p->repairs |= sends[i].bytes > map->bytes;
+	}
+	if (rc) {
+		free_lists(sends);
+		return rc;
+	}
+	p->sends = p->differ;
+	p->sending = &p->slice;
+	return send_slice(p, sends, e);
+}
+
+/* --- all of it -------------------------------------------------------------------- */
+
 static int send_all(struct pass *p, struct err *e)
 {
 	int rc;
@@ -707,6 +735,13 @@ static int send_all(struct pass *p, struct err *e)
 	set_phase(p, PASS_PHASE_SEND);
 	rc = send_begin(p, e);
 	return rc ? rc : send_data(p, e);
+}
+
+static int send_pass(struct pass *p, struct err *e)
+{
+	if (p->spec->verify)
+		return send_verified(p, e);
+	return p->plan.compare ? compare(p, e) : send_all(p, e);
 }
 
 static int run(struct pass *p, struct err *e)
@@ -723,6 +758,8 @@ static int run(struct pass *p, struct err *e)
 		rc = decide(p, e);
 	if (!rc && !p->plan.full)
 		rc = record_generation(p->spec->file, p->spec->peer->opened.generation, e);
+	if (!rc && p->spec->verify)
+		rc = verify(p, e);
 	if (rc)
 		return rc;
 	set_phase(p, PASS_PHASE_CUT);
@@ -731,7 +768,7 @@ static int run(struct pass *p, struct err *e)
 		rc = open_disks(p, e);
 	if (rc)
 		return rc;
-	rc = p->plan.compare ? compare(p, e) : send_all(p, e);
+	rc = send_pass(p, e);
 	if (!rc)
 		rc = send_end(p, e);
 	if (rc)
@@ -768,6 +805,8 @@ int pass_run(const struct pass_spec *spec, struct pass_result *result, struct er
 	p->spec = spec;
 	p->sends = p->disks;
 	p->sending = spec->progress;
+	/* of a verify: of the passes before */
+	p->recorded_wire_bytes = atomic_load(&spec->progress->wire_bytes);
 	clock_gettime(CLOCK_MONOTONIC, &p->started);
 	for (i = 0; i < STATE_MAX_DISKS; i++)
 		p->disks[i].fd = -1;

@@ -14,6 +14,7 @@
 #include "peer.h"
 #include "ship.h"
 #include "state.h"
+#include "verify.h"
 
 enum pass_phase {
 	PASS_PHASE_PREPARE,	/* look at the tracker */
@@ -34,6 +35,8 @@ struct pass_spec {
 	bool allow_full;		/* all may be sent again, if it must be */
 	/* all may be compared, if it must be, and what differs sent; @allow_full goes before */
 	bool allow_compare;
+	/* the next slice of a look at all that the replica has goes before the cut; null: none */
+	struct verify *verify;
 	bool export;			/* @peer is a medium (export.h), not the replica */
 	/* eventfd: readable ends it with -ECANCELED and nothing lost */
 	int cancel_fd;
@@ -53,8 +56,8 @@ struct pass_result {
 
 /*
  * 0: durable on the replica and recorded. -ESTALE: all would have to be sent again,
- * and @allow_full is not set. After any failure nothing is lost: what was
- * not acknowledged is in the kernel's map again.
+ * and @allow_full is not set; or, with @verify, compared. After any failure nothing is lost: what
+ * was not acknowledged is in the kernel's map again.
  */
 int pass_run(const struct pass_spec *spec, struct pass_result *result, struct err *e);
 

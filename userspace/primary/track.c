@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/blkcbt.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "track.h"
 
@@ -103,6 +107,36 @@ int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struc
 		}
 		if (!there)
 			rc = add_disk(cbt, state, i, track, e);
+	}
+	return rc;
+}
+
+/* The path may lead to another device by now: the numbers say which one is tracked. */
+static int check_device(const struct cbt_disk_info *info, int fd, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "cannot look at %s", info->path);
+	if (!S_ISBLK(st.st_mode) || major(st.st_rdev) != info->major ||
+	    minor(st.st_rdev) != info->minor)
+		return err_set(e, -ENXIO, "%s is not the device %u:%u that is tracked", info->path,
+			       info->major, info->minor);
+	return 0;
+}
+
+int track_open_disk(const struct cbt_disk_info *info, int *fd, struct err *e)
+{
+	const char *path = info->image[0] ? info->image : info->path;
+	int rc;
+
+	*fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (*fd < 0)
+		return err_sys(e, -errno, "cannot open %s", path);
+	rc = info->image[0] ? 0 : check_device(info, *fd, e);
+	if (rc) {
+		close(*fd);
+		*fd = -1;
 	}
 	return rc;
 }

@@ -27,6 +27,12 @@ int track_get(struct cbt *cbt, const struct state *state, struct track *track, s
 int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struct track *track,
 		 struct err *e);
 
+/*
+ * Opens a disk for direct reads, through its image if it has one, as during a pass. *@fd is the
+ * caller's to close. -ENXIO: its path leads to another device by now.
+ */
+int track_open_disk(const struct cbt_disk_info *info, int *fd, struct err *e);
+
 /* Ends the tracking; no group is no failure. */
 int track_remove(struct cbt *cbt, const char *relationship, struct err *e);
 

@@ -168,6 +168,7 @@ bool job_is_transfer(const struct job *job)
 	case JOB_INITIAL:
 	case JOB_DELTA:
 	case JOB_RESYNC:
+	case JOB_VERIFY:
 	case JOB_EXPORT:
 	case JOB_PREPARE:
 		return true;

@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "job_object.h"
 #include "queue.h"
+#include "work.h"
 
 #define PREFIX		"/org/vmreplica/Job"
 #define INTERFACE	"org.vmreplica.Job"
@@ -79,6 +80,40 @@ static int on_request(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 /* --- properties ------------------------------------------------------------------------ */
 
+/* Of a job that verifies; until its end they are its thread's. */
+static const struct verify *found(const struct job *job)
+{
+	const struct work_replicate *work = job->arg;
+
+	return job->view.type == JOB_VERIFY && job_ended(job) ? work->verify : NULL;
+}
+
+static int get_differences(sd_bus *bus, const char *path, const char *interface,
+			   const char *property, sd_bus_message *reply, void *userdata,
+			   sd_bus_error *error)
+{
+	const struct verify *verify = found(userdata);
+	int rc = sd_bus_message_open_container(reply, 'a', "(stt)");
+
+	for (unsigned int i = 0; rc >= 0 && verify && i < verify->place_count &&
+				 i < VERIFY_MAX_PLACES; i++) {
+		const struct verify_place *place = &verify->places[i];
+
+		rc = sd_bus_message_append(reply, "(stt)", place->disk, place->offset,
+					   place->length);
+	}
+	return rc < 0 ? rc : sd_bus_message_close_container(reply);
+}
+
+static int get_difference_size(sd_bus *bus, const char *path, const char *interface,
+			       const char *property, sd_bus_message *reply, void *userdata,
+			       sd_bus_error *error)
+{
+	const struct verify *verify = found(userdata);
+
+	return sd_bus_message_append(reply, "t", verify ? verify->bytes : UINT64_C(0));
+}
+
 static const sd_bus_vtable vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	/* 2 starts before its time, 4 terminates; 0 done, 1 not supported, 4 failed, 5, 4097 */
@@ -88,7 +123,7 @@ static const sd_bus_vtable vtable[] = {
 	CONSTANT("ComputerSystem", "s", vm),
 	/*
 	 * 91 create, 93 remove, 94 initial replication, 95 import, 105 delta, 107
-	 * resynchronization, 115 test of a connection, 118 export
+	 * resynchronization, 112 verification, 115 test of a connection, 118 export
 	 */
 	CONSTANT("JobType", "q", type),
 	/*
@@ -130,6 +165,14 @@ static const sd_bus_vtable vtable[] = {
 	CHANGING("Pass", "t", pass),
 	CHANGING("Passes", "t", passes),
 	CHANGING("PointTime", "t", point_time_us),
+	/*
+	 * Of a verification that has ended: what the replica had otherwise than it was sent, by the
+	 * disk's name, offset and bytes, the first 256 places; and bytes in all
+	 */
+	SD_BUS_PROPERTY("Differences", "a(stt)", get_differences, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("DifferenceSize", "t", get_difference_size, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_VTABLE_END
 };
 
@@ -186,7 +229,8 @@ void job_object_changed(struct job *job)
 	sd_bus_emit_properties_changed(job->service->bus, job->path, INTERFACE, "JobState",
 				       "PercentComplete", "ScheduledStartTime", "StartTime", "ElapsedTime", "ErrorCode", "ErrorDescription",
 				       "Cancellable", "Phase", "TotalBytes", "DoneBytes", "ZeroBytes",
-				       "WireBytes", "Pass", "Passes", "PointTime", NULL);
+				       "WireBytes", "Pass", "Passes", "PointTime",
+				       "Differences", "DifferenceSize", NULL);
 }
 
 void job_object_removed(struct job *job)

@@ -253,6 +253,27 @@ int operate_resynchronize(sd_bus_message *m, void *userdata, sd_bus_error *error
 	return r ? resynchronize(r, start_us, m) : rc;
 }
 
+int operate_verify(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct relationship *r;
+	const char *vm;
+	int rc = sd_bus_message_read(m, "s", &vm);
+
+	if (rc < 0)
+		return rc;
+	r = answer_unless_primary(userdata, m, vm, &rc);
+	if (!r || !is_free(r, m, &rc))
+		return rc;
+	if (!r->state.initial_complete || r->state.medium_pass)
+		return answer_code(m, SERVICE_INVALID_STATE,
+				   "the initial replication of %s is not complete: there is nothing to verify yet", vm);
+	if (r->state.comparing || r->state.resync_wanted)
+		return answer_code(m, SERVICE_INVALID_STATE,
+				   "%s is to be resynchronized, which compares all of it: run `vmreplica resynchronize %s`",
+				   vm, vm);
+	return answer_job(m, relationship_start_pass(r, JOB_VERIFY));
+}
+
 int operate_replicate(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	struct relationship *r;

@@ -8,6 +8,7 @@
 int operate_start(sd_bus_message *m, void *service, sd_bus_error *error);
 int operate_import(sd_bus_message *m, void *service, sd_bus_error *error);
 int operate_resynchronize(sd_bus_message *m, void *service, sd_bus_error *error);
+int operate_verify(sd_bus_message *m, void *service, sd_bus_error *error);
 int operate_replicate(sd_bus_message *m, void *service, sd_bus_error *error);
 int operate_request_state(sd_bus_message *m, void *service, sd_bus_error *error);
 int operate_cancel_job(sd_bus_message *m, void *service, sd_bus_error *error);

@@ -389,32 +389,66 @@ static enum job_type job_type_of(const struct relationship *r, enum job_type typ
 	return type == JOB_INITIAL && exports ? JOB_EXPORT : type;
 }
 
-struct job *relationship_start_pass(struct relationship *r, enum job_type type)
+static struct work_replicate *new_work(struct relationship *r, enum job_type type)
 {
 	struct work_replicate *work = calloc(1, sizeof(*work));
-	struct job_spec spec = {
-		.type = job_type_of(r, type),
-		.vm = r->state.vm,
-		.relationship = r,
-		.run = type == JOB_PREPARE ? work_prepare : work_replicate,
-		.done = on_pass_end,
-		.arg = work,
-		.free_arg = free,
-	};
-	struct job *job;
 
 	if (!work)
 		return NULL;
 	work->file = r->file;
 	work->peer = &r->peer;
-	work->allow_compare = may_resync(r);
+	work->allow_compare = type != JOB_VERIFY && may_resync(r);
 	/* Once complete, only what was asked for in so many words sends all again. */
 	work->allow_full = type == JOB_INITIAL && r->state.initial_type != STATE_INITIAL_SEEDED;
+	if (type == JOB_VERIFY) {
+		work->verify = verify_new();
+		if (!work->verify) {
+			free(work);
+			return NULL;
+		}
+	}
+	return work;
+}
+
+static int (*run_of(enum job_type type))(struct job *job, struct err *e)
+{
+	switch (type) {
+	case JOB_PREPARE:
+		return work_prepare;
+	case JOB_VERIFY:
+		return work_verify;
+	default:
+		return work_replicate;
+	}
+}
+
+/* Only what may have been put off has a time to begin at. */
+static uint64_t start_of(const struct relationship *r, enum job_type type)
+{
+	return type == JOB_INITIAL || type == JOB_RESYNC ? r->state.start_time_us : 0;
+}
+
+struct job *relationship_start_pass(struct relationship *r, enum job_type type)
+{
+	struct work_replicate *work = new_work(r, type);
+	struct job_spec spec = {
+		.type = job_type_of(r, type),
+		.vm = r->state.vm,
+		.relationship = r,
+		.run = run_of(type),
+		.done = on_pass_end,
+		.arg = work,
+		.free_arg = work_replicate_free,
+	};
+	struct job *job;
+
+	if (!work)
+		return NULL;
 	job = job_new(r->service, &spec);
 	if (!job)
 		return NULL;
 	r->job = job;
-	queue_put(job, type == JOB_DELTA || type == JOB_PREPARE ? 0 : r->state.start_time_us);
+	queue_put(job, start_of(r, type));
 	relationship_object_changed(r);
 	return job;
 }

@@ -114,7 +114,8 @@ void relationship_refresh(struct relationship *r);
 
 /*
  * A job for a pass: the first (type JOB_INITIAL, with all that may follow), one that compares
- * (JOB_RESYNC), the last one before a planned failover (JOB_PREPARE) or a delta. In the queue.
+ * (JOB_RESYNC), those of a look at all that the replica has (JOB_VERIFY), the last one before a
+ * planned failover (JOB_PREPARE) or a delta. In the queue.
  */
 struct job *relationship_start_pass(struct relationship *r, enum job_type type);
 

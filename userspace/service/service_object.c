@@ -27,6 +27,7 @@ static const struct method {
 	{ "StartReplication", GUARD_OPERATE, operate_start },
 	{ "ImportInitialReplica", GUARD_OPERATE, operate_import },
 	{ "Resynchronize", GUARD_OPERATE, operate_resynchronize },
+	{ "VerifyReplica", GUARD_OPERATE, operate_verify },
 	{ "Replicate", GUARD_OPERATE, operate_replicate },
 	{ "RequestReplicationStateChange", GUARD_OPERATE, operate_request_state },
 	{ "InitiateFailover", GUARD_OPERATE, failover_initiate },
@@ -108,6 +109,11 @@ static const sd_bus_vtable vtable[] = {
 	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(InitialReplicationImportLocation)),
 	/* Compares both sides and sends what differs. */
 	CHANGE("Resynchronize", "ss", SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(StartTime)),
+	/*
+	 * Compares all of the disks, in use, with what the replica has, and sends again what that
+	 * has otherwise than it was sent. The job's property Differences names it.
+	 */
+	CHANGE("VerifyReplica", "s", SD_BUS_PARAM(ComputerSystem)),
 	/* One more point at once. */
 	CHANGE("Replicate", "s", SD_BUS_PARAM(ComputerSystem)),
 	/*

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 
@@ -148,6 +149,71 @@ int work_replicate(struct job *job, struct err *e)
 	state_file_get(work->file, &state);
 	work->no_point = true;
 	return no_point(&state, e);
+}
+
+void work_replicate_free(void *arg)
+{
+	struct work_replicate *work = arg;
+
+	verify_free(work->verify);
+	free(work);
+}
+
+static void tell_found(const struct verify *verify, struct err *e)
+{
+	const struct verify_place *first = &verify->places[0];
+	char all[FORMAT_BYTES];
+
+	err_set(e, 0,
+		"%s in %" PRIu64 " places of the replica differed and were sent again; the first is %" PRIu64
+		" bytes at %" PRIu64 " of %s. Look for the cause there; older points may have it as well",
+		format_bytes(verify->bytes, all), verify->place_count, first->length, first->offset,
+		first->disk);
+}
+
+/* A slice, and a pass behind it that also repairs, until all of the disks has been compared. */
+static int verify_all(struct job *job, struct work_replicate *work, struct pass_result *result,
+		      struct err *e)
+{
+	const struct pass_spec spec = {
+		.file = work->file,
+		.peer = work->peer,
+		.verify = work->verify,
+		.cancel_fd = job->cancel_fd,
+		.progress = &job->progress.pass,
+		.phase = &job->phase,
+	};
+	int rc = 0;
+
+	while (!rc && !work->verify->ended) {
+		rc = pass_run(&spec, result, e);
+		if (rc)
+			break;
+		atomic_store(&job->pass, result->pass);
+		atomic_fetch_add(&job->passes, 1);
+	}
+	job_pass_ended(job);
+	if (rc && job->cancel == JOB_GO_ON)
+		count_failure(work->file, rc);
+	return rc;
+}
+
+int work_verify(struct job *job, struct err *e)
+{
+	struct work_replicate *work = job->arg;
+	struct pass_result result = { 0 };
+	int rc = verify_all(job, work, &result, e);
+
+	if (rc)
+		return rc;
+	/* What repairs is not whole. */
+	if (result.whole)
+		atomic_store(&job->point_time_us, result.cut_time_us);
+	else
+		rc = work_replicate(job, e);
+	if (!rc && work->verify->place_count)
+		tell_found(work->verify, e);
+	return rc;
 }
 
 int work_prepare(struct job *job, struct err *e)

@@ -25,15 +25,25 @@ struct work_replicate {
 	struct state_file *file;
 	struct peer *peer;
 	bool allow_full, allow_compare;	/* as of struct pass_spec */
+	/* of work_verify() alone: what it finds; the job's thread's until the job has ended */
+	struct verify *verify;
 	/* of a failure: all passes are durable, but none was whole */
 	bool no_point;
 };
+
+void work_replicate_free(void *replicate);
 
 /* Passes until one is a point. */
 int work_replicate(struct job *job, struct err *e);
 
 /* The same with disks that are in no use; then all that is on them is recorded as sent. */
 int work_prepare(struct job *job, struct err *e);
+
+/*
+ * The same once all of the disks has been compared with what the replica has. 0 with a sentence:
+ * something differed, and was sent again.
+ */
+int work_verify(struct job *job, struct err *e);
 
 /* Argument of work_remove(). */
 struct work_remove {

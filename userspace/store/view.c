@@ -60,6 +60,8 @@ static int open_layer(struct view_disk *disk, int dir_fd, uint64_t pass, struct 
 				e);
 	if (ret)
 		return ret;
+	/* What is in the cache may hide what the disk has made of it. */
+	posix_fadvise(layer->reader.fd, 0, 0, POSIX_FADV_DONTNEED);
 	pthread_mutex_init(&layer->lock, NULL);
 	disk->count++;
 	return 0;
