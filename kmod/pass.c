@@ -14,8 +14,6 @@
 #define SEAL_INLINE	max(HZ / 100, 1)
 #define SEAL_POLL	max(HZ / 200, 1)
 #define SEAL_WARN	(30 * HZ)
-/* Writes that overlap the pass wait for the seal no longer than this. */
-#define HOLD_LIMIT	HZ
 
 /* A consumer that waits for its turn to cut loses it when it is silent for so long. */
 #define TURN_LIMIT	HZ
@@ -202,7 +200,9 @@ static void poll(struct work_struct *work)
 
 	mutex_lock(&group->lock);
 	if (!group->gone && !advance(group)) {
-		if (seal->cutter && time_after(jiffies, seal->cut_jiffies + HOLD_LIMIT))
+		if (seal->cutter &&
+		    time_after(jiffies,
+			       seal->cut_jiffies + msecs_to_jiffies(cbt_preserve_hold_ms())))
 			for_preserves(seal->cutter, cbt_preserve_fail);
 		if (time_after(jiffies, seal->warned_jiffies + SEAL_WARN)) {
 			pr_warn_ratelimited("group %s: writes have been in flight for 30 s since the last cut\n",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/highmem.h>
 #include <linux/mempool.h>
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
@@ -9,12 +10,10 @@
 #include "preserve.h"
 #include "trace.h"
 
-/* Kept chunks of one group at a time. */
-#define BUDGET_BYTES	(64LL << 20)
+#define MAX_BUDGET_KIB	(4U << 20)
 #define HELD_RESERVE	64
 #define HELD_AT_ONCE	32
-/* No write waits longer than this for the past, but for the read under way. */
-#define HOLD_LIMIT	HZ
+#define MAX_HOLD_MS	60000
 #define BATCH_PAGES	256
 /* Memory for the past must not be squeezed out of the present. */
 #define GFP_KEEP	(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN)
@@ -38,10 +37,42 @@ struct held {
 	struct cbt_preserve *preserve;
 	struct bio *bio;
 	sector_t first, end;
-	unsigned long since;		/* jiffies */
-	u64 since_ns;			/* the same, for who looks on */
+	u64 since_ns;
 	void (*go_on)(struct bio *bio);
 };
+
+/* Of each group by itself. What is kept already stays when it is made smaller. */
+static unsigned int preserve_kib = 64 << 10;
+
+static int set_budget(const char *value, const struct kernel_param *param)
+{
+	return param_set_uint_minmax(value, param, 0, MAX_BUDGET_KIB);
+}
+
+static const struct kernel_param_ops budget_ops = {
+	.set = set_budget,
+	.get = param_get_uint,
+};
+
+module_param_cb(preserve_kib, &budget_ops, &preserve_kib, 0644);
+MODULE_PARM_DESC(preserve_kib,
+		 "KiB of memory that each group may keep of what is overwritten during a pass; 0 to 4194304, by default 65536");
+
+static unsigned int hold_ms = 1000;
+
+static int set_hold(const char *value, const struct kernel_param *param)
+{
+	return param_set_uint_minmax(value, param, 1, MAX_HOLD_MS);
+}
+
+static const struct kernel_param_ops hold_ops = {
+	.set = set_hold,
+	.get = param_get_uint,
+};
+
+module_param_cb(hold_ms, &hold_ops, &hold_ms, 0644);
+MODULE_PARM_DESC(hold_ms,
+		 "milliseconds that a write may wait for what it overwrites to be kept; 1 to 60000, by default 1000");
 
 static struct workqueue_struct *hold_queue;
 static struct workqueue_struct *free_queue;
@@ -72,6 +103,11 @@ void cbt_preserve_exit(void)
 	rcu_barrier();	/* kept chunks on their way out */
 }
 
+unsigned int cbt_preserve_hold_ms(void)
+{
+	return READ_ONCE(hold_ms);
+}
+
 /* --- kept chunks --------------------------------------------------------- */
 
 static void free_kept(struct kept *kept)
@@ -89,11 +125,23 @@ static void free_kept_rcu(struct rcu_head *rcu)
 	free_kept(container_of(rcu, struct kept, rcu));
 }
 
+static s64 budget_bytes(void)
+{
+	return (s64)READ_ONCE(preserve_kib) << 10;
+}
+
+/* What a chunk of so many pages takes and is charged for. */
+static s64 kept_bytes(unsigned int nr_pages)
+{
+	return ((s64)nr_pages << PAGE_SHIFT) +
+	       kmalloc_size_roundup(struct_size((struct kept *)NULL, pages, nr_pages));
+}
+
 static void put_kept(struct cbt_preserve *preserve, struct kept *kept)
 {
 	if (!refcount_dec_and_test(&kept->ref))
 		return;
-	atomic64_sub((s64)kept->nr_pages << PAGE_SHIFT, &preserve->group->kept_bytes);
+	atomic64_sub(kept_bytes(kept->nr_pages), &preserve->group->kept_bytes);
 	call_rcu(&kept->rcu, free_kept_rcu);
 }
 
@@ -101,10 +149,10 @@ static void put_kept(struct cbt_preserve *preserve, struct kept *kept)
 static struct kept *alloc_kept(struct cbt_preserve *preserve)
 {
 	unsigned int nr = max(1, 1 << (preserve->chunk_shift + SECTOR_SHIFT) >> PAGE_SHIFT), i;
-	s64 bytes = (s64)nr << PAGE_SHIFT;
+	s64 bytes = kept_bytes(nr);
 	struct kept *kept;
 
-	if (atomic64_add_return(bytes, &preserve->group->kept_bytes) > BUDGET_BYTES)
+	if (atomic64_add_return(bytes, &preserve->group->kept_bytes) > budget_bytes())
 		goto err_charge;
 	kept = kzalloc(struct_size(kept, pages, nr), GFP_KEEP);
 	if (!kept)
@@ -439,7 +487,7 @@ static bool too_much(struct cbt_preserve *preserve, u64 first, u64 end)
 	down_read(&preserve->gate);
 	if (!READ_ONCE(preserve->off))
 		much = wanted(preserve, preserve->disk, first, end) <<
-		       (preserve->chunk_shift + SECTOR_SHIFT) > BUDGET_BYTES;
+		       (preserve->chunk_shift + SECTOR_SHIFT) > (u64)budget_bytes();
 	up_read(&preserve->gate);
 	return much;
 }
@@ -457,7 +505,7 @@ static void keep_all(struct cbt_preserve *preserve, const struct held *held)
 	}
 	for (; chunk <= last && !READ_ONCE(preserve->off); chunk++) {
 		keep_chunk(preserve, batch, chunk);
-		if (time_after(jiffies, held->since + HOLD_LIMIT))
+		if (ktime_get_ns() - held->since_ns > (u64)cbt_preserve_hold_ms() * NSEC_PER_MSEC)
 			cbt_preserve_fail(preserve);
 		cond_resched();
 	}
@@ -494,7 +542,6 @@ void cbt_preserve_hold(struct cbt_preserve *preserve, struct bio *bio, sector_t 
 	held->bio = bio;
 	held->first = first;
 	held->end = end;
-	held->since = jiffies;
 	held->since_ns = ktime_get_ns();
 	held->go_on = go_on;
 	atomic_inc(&preserve->nr_held);

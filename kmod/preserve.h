@@ -61,6 +61,9 @@ struct cbt_preserve {
 	atomic_t nr_held;		/* writes that wait, for who looks on */
 };
 
+/* No write waits longer than this for the past, but for the read under way. */
+unsigned int cbt_preserve_hold_ms(void);
+
 /* May sleep. */
 int cbt_preserve_init(void);
 void cbt_preserve_exit(void);

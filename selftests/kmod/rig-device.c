@@ -19,6 +19,9 @@
 #include "rig.h"
 
 #define CONFIG		"/sys/kernel/config/nullb"
+#define PARAMETERS	"/sys/module/blkcbt/parameters"
+#define BUDGET_KIB	65536	/* the default */
+#define PATIENT_MS	60000
 #define PATH_BYTES	64
 #define NULLS		4
 #define LOOPS		4
@@ -102,6 +105,15 @@ void rig_reset(void)
 	if (any("/tmp/rig/*"))
 		rig_sh("rm -rf /tmp/rig/*");
 	mkdir("/tmp/rig", 0755);
+	if (any(PARAMETERS)) {
+		rig_set("preserve_kib", BUDGET_KIB);
+		rig_set("hold_ms", PATIENT_MS);
+	}
+}
+
+void rig_set(const char *parameter, unsigned int value)
+{
+	rig_must("echo %u >" PARAMETERS "/%s", value, parameter);
 }
 
 static bool is_there(void *path)

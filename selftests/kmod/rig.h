@@ -40,8 +40,13 @@ void rig_wait_for(bool (*done)(void *arg), void *arg, const char *what);
 
 /* --- devices; paths are static strings until the device is made anew ------------- */
 
-/* Removes every group, and every device that was made here. */
+/*
+ * Removes every group, and every device that was made here. The module's budget is the default;
+ * a write may be held for a minute, so that no slow machine makes a pass fuzzy.
+ */
 void rig_reset(void);
+/* Sets a parameter of the module, until the next rig_reset(). */
+void rig_set(const char *parameter, unsigned int value);
 /* "attribute=value" words, as null_blk's configfs folder has them; up to 4 devices. */
 const char *rig_null(const char *attributes);
 /* Removes a null_blk while it may be in use. */
