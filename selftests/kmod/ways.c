@@ -172,6 +172,21 @@ TEST_F(way, io_uring)
 	EXPECT_EQ(0, rig_info(&self->rig, 0).untrusted);
 }
 
+/* Who polls for completions gets that of a write that had to wait as well. */
+TEST_F(way, polled_io_uring)
+{
+	static char data[CHUNK] __attribute__((aligned(CHUNK))) = "new";
+	const char *path = rig_null("size=64 memory_backed=1 poll_queues=1");
+
+	begin(self, path);
+	begin_pass(_metadata, &self->rig, path);
+	EXPECT_EQ(CHUNK, uring_write(IORING_SETUP_IOPOLL, path, KEPT * CHUNK, data, CHUNK));
+	EXPECT_EQ(CHUNK, uring_write(IORING_SETUP_IOPOLL, path, 5000 * CHUNK, data, CHUNK));
+	end_pass(_metadata, &self->rig, CHUNK);
+	EXPECT_STREQ("7,5000", rig_marked(&self->rig, 0));
+	EXPECT_EQ(0, rig_info(&self->rig, 0).untrusted);
+}
+
 /* --- memory ------------------------------------------------------------------------------- */
 
 /* Few and large segments in a bio, which is split by the limits of the device. */
