@@ -47,6 +47,11 @@ struct cli_args {
 	const char *type;
 	const char *at;		/* a time; null: none was given */
 	const char *dir;
+	const char *point;	/* an id; "": the newest */
+	const char *name;	/* of a test to begin; null: none was given */
+	const char *end;	/* of a test to end; null: none */
+	bool list;
+	bool planned;
 };
 
 enum {
@@ -59,6 +64,12 @@ enum {
 	CLI_KEY_TYPE,
 	CLI_KEY_AT,
 	CLI_KEY_DIR,
+	CLI_KEY_POINT,
+	CLI_KEY_NEWEST,
+	CLI_KEY_NAME,
+	CLI_KEY_END,
+	CLI_KEY_LIST,
+	CLI_KEY_PLANNED,
 };
 
 #define CLI_OPTION_JSON { "json", CLI_KEY_JSON, NULL, 0, "For programs", 0 }

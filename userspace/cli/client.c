@@ -126,6 +126,25 @@ int client_send(sd_bus_message *call, char job[CLIENT_PATH_BYTES], struct err *e
 	return rc;
 }
 
+int client_accepted(sd_bus_message *reply, const char *types, struct err *e)
+{
+	const char *message;
+	uint32_t code;
+	int rc = sd_bus_message_read(reply, "u", &code);
+
+	if (rc >= 0)
+		rc = sd_bus_message_skip(reply, types);
+	if (rc >= 0)
+		rc = sd_bus_message_read(reply, "s", &message);
+	if (rc >= 0 && code != OK)
+		return err_set(e, -EREMOTEIO, "%s", message);
+	if (rc >= 0)
+		rc = sd_bus_message_rewind(reply, 1);
+	if (rc >= 0)
+		rc = sd_bus_message_skip(reply, "u");
+	return rc < 0 ? err_sys(e, rc, "the service's answer is not understood") : 0;
+}
+
 /* --- what there is --------------------------------------------------------------- */
 
 bool client_job_ended(const struct client_job *job)

@@ -119,4 +119,10 @@ bool client_last_code(uint32_t *code);
 /* Sends a call with an answer of its own kind, for the caller to read and free. */
 int client_query(sd_bus_message *call, sd_bus_message **reply, struct err *e);
 
+/*
+ * Looks, before anything is printed, whether such an answer is a refusal: return value, what is
+ * asked for (of these @types), sentence. Left behind the return value.
+ */
+int client_accepted(sd_bus_message *reply, const char *types, struct err *e);
+
 #endif

@@ -7,63 +7,9 @@
 #include "../common/format.h"
 #include "cli.h"
 #include "client.h"
+#include "disks.h"
 #include "json.h"
 #include "wait.h"
-
-enum { KEY_POINT = 0x200, KEY_NEWEST, KEY_NAME, KEY_END, KEY_LIST, KEY_PLANNED };
-
-struct args {
-	const char *vm;
-	const char *point;	/* "": the newest */
-	const char *name;	/* of a test to begin; null: none was given */
-	const char *end;	/* of a test to end; null: none */
-	bool list, planned, json;
-};
-
-static error_t parse_arg(int key, char *arg, struct argp_state *state)
-{
-	struct args *args = state->input;
-
-	switch (key) {
-	case KEY_POINT:
-		args->point = arg;
-		return 0;
-	case KEY_NEWEST:
-		args->point = "";
-		return 0;
-	case KEY_NAME:
-		args->name = arg;
-		return 0;
-	case KEY_END:
-		args->end = arg;
-		return 0;
-	case KEY_PLANNED:
-		args->planned = true;
-		return 0;
-	case KEY_LIST:
-		args->list = true;
-		return 0;
-	case CLI_KEY_JSON:
-		args->json = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (args->vm)
-			return cli_usage("'%.60s' is one argument too many", arg);
-		args->vm = arg;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-static int parse(const struct argp *argp, int argc, char **argv, struct args *args, struct err *e)
-{
-	int rc = cli_parse(argp, argc, argv, args, e);
-
-	if (!rc && !args->vm)
-		return err_set(e, -EINVAL, "VM is missing: see `vmreplica %s --help`", argv[0]);
-	return rc;
-}
 
 /* --- the files ------------------------------------------------------------------------- */
 
@@ -73,26 +19,6 @@ struct writer {
 	const char *only;	/* name; null: all */
 	unsigned int count;
 };
-
-static int read_disk(sd_bus_message *m, const struct writer *w, bool wanted)
-{
-	const char *name, *source, *file, *format;
-	int rc = sd_bus_message_read(m, "(ssss)", &name, &source, &file, &format);
-
-	if (rc <= 0 || !wanted)
-		return rc;
-	if (!w->json) {
-		printf("      %-12s %s\n", name, file);
-		return 1;
-	}
-	json_open(w->json, NULL, '{');
-	json_text(w->json, "name", name);
-	json_text(w->json, "source", source);
-	json_text(w->json, "file", file);
-	json_text(w->json, "format", format);
-	json_close(w->json, '}');
-	return 1;
-}
 
 static void write_head(const struct writer *w, const char *name, const char *point,
 		       uint64_t time_us)
@@ -109,7 +35,6 @@ static void write_head(const struct writer *w, const char *name, const char *poi
 	json_text(w->json, "kind", name[0] ? "test" : "failover");
 	json_text(w->json, "point", point);
 	json_time(w->json, "time", time_us);
-	json_open(w->json, "disks", '[');
 }
 
 static int read_system(sd_bus_message *m, struct writer *w)
@@ -128,38 +53,12 @@ static int read_system(sd_bus_message *m, struct writer *w)
 	w->count += wanted;
 	if (wanted)
 		write_head(w, name, point, time_us);
-	rc = sd_bus_message_enter_container(m, 'a', "(ssss)");
-	while (rc >= 0 && (rc = read_disk(m, w, wanted)) > 0)
-		;
-	if (wanted && w->json) {
-		json_close(w->json, ']');
+	rc = disks_read(m, w->json, wanted);
+	if (wanted && w->json)
 		json_close(w->json, '}');
-	}
-	if (rc >= 0)
-		rc = sd_bus_message_exit_container(m);
 	if (rc >= 0)
 		rc = sd_bus_message_exit_container(m);
 	return rc < 0 ? rc : 1;
-}
-
-/* Nothing is printed before it is known that there is an answer. */
-static int check(sd_bus_message *reply, struct err *e)
-{
-	const char *message;
-	uint32_t code;
-	int rc = sd_bus_message_read(reply, "u", &code);
-
-	if (rc >= 0)
-		rc = sd_bus_message_skip(reply, "a(stsa(ssss))");
-	if (rc >= 0)
-		rc = sd_bus_message_read(reply, "s", &message);
-	if (rc >= 0 && code)
-		return err_set(e, -EREMOTEIO, "%s", message);
-	if (rc >= 0)
-		rc = sd_bus_message_rewind(reply, 1);
-	if (rc >= 0)
-		rc = sd_bus_message_skip(reply, "u");
-	return rc < 0 ? err_sys(e, rc, "the service's answer is not understood") : 0;
 }
 
 static int write_all(sd_bus_message *reply, struct writer *w)
@@ -181,7 +80,7 @@ static int write_all(sd_bus_message *reply, struct writer *w)
 }
 
 /* @only: the name of one, "" the failover; null: all. */
-static int list(const struct args *args, const char *only, struct err *e)
+static int list(const struct cli_args *args, const char *only, struct err *e)
 {
 	struct json json = { stdout, true };
 	struct writer writer = { args->json ? &json : NULL, only, 0 };
@@ -194,7 +93,7 @@ static int list(const struct args *args, const char *only, struct err *e)
 		rc = client_query(call, &reply, e);
 	if (rc)
 		return rc;
-	rc = check(reply, e);
+	rc = client_accepted(reply, "a(stsa(ssss))", e);
 	if (!rc && write_all(reply, &writer) < 0)
 		rc = err_set(e, -EBADMSG, "the service's answer is not understood");
 	if (!rc && !args->json && !writer.count)
@@ -226,7 +125,7 @@ static int call_for_vm(const char *method, const char *vm, struct err *e)
 	return rc ? rc : run(call, e);
 }
 
-static int fail_over(const struct args *args, struct err *e)
+static int fail_over(const struct cli_args *args, struct err *e)
 {
 	sd_bus_message *call;
 	int rc = client_call("InitiateFailover", &call, e);
@@ -242,7 +141,7 @@ static int fail_over(const struct args *args, struct err *e)
 #define STATE_SYNCED 4
 
 /* The primary's part of a failover without loss. */
-static int prepare(const struct args *args, struct err *e)
+static int prepare(const struct cli_args *args, struct err *e)
 {
 	uint16_t state = STATE_SYNCED;
 	sd_bus_message *call;
@@ -261,15 +160,15 @@ static int prepare(const struct args *args, struct err *e)
 int cli_failover(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "point", KEY_POINT, "ID", 0, "The point to run from, see `vmreplica points`", 0 },
-		{ "newest", KEY_NEWEST, NULL, 0, "The newest point, which is the default", 0 },
-		{ "planned", KEY_PLANNED, NULL, 0, "On the primary, with the machine stopped: send the last of it, so that the replica can fail over without loss", 0 },
-		{ "list", KEY_LIST, NULL, 0, "Change nothing: show the disks of the machine and its tests", 0 },
+		{ "point", CLI_KEY_POINT, "ID", 0, "The point to run from, see `vmreplica points`", 0 },
+		{ "newest", CLI_KEY_NEWEST, NULL, 0, "The newest point, which is the default", 0 },
+		{ "planned", CLI_KEY_PLANNED, NULL, 0, "On the primary, with the machine stopped: send the last of it, so that the replica can fail over without loss", 0 },
+		{ "list", CLI_KEY_LIST, NULL, 0, "Change nothing: show the disks of the machine and its tests", 0 },
 		{ "json", CLI_KEY_JSON, NULL, 0, "For programs", 0 },
 		{ 0 }
 	};
 	static const struct argp argp = {
-		options, parse_arg, "VM",
+		options, cli_parse_arg, "VM",
 		"On the replica host: make disks that the machine can run from, on top of a point, and print their files. Passes of the primary are refused from then on. What is written can be thrown away with `vmreplica revert` or made final with `vmreplica commit`.\v"
 		"Examples:\n"
 		"  vmreplica failover web1\n"
@@ -277,9 +176,9 @@ int cli_failover(int argc, char **argv)
 		"  vmreplica failover web1 --point 42 --json | jq -r '.systems[0].disks[0].file'\n",
 		NULL, NULL, NULL
 	};
-	struct args args = { .point = "" };
+	struct cli_args args = { .point = "" };
 	struct err e = { 0 };
-	int rc = parse(&argp, argc, argv, &args, &e);
+	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
 
 	if (!rc)
 		rc = args.list ? list(&args, NULL, &e) :
@@ -290,15 +189,15 @@ int cli_failover(int argc, char **argv)
 int cli_revert(int argc, char **argv)
 {
 	static const struct argp argp = {
-		NULL, parse_arg, "VM",
+		NULL, cli_parse_arg, "VM",
 		"On the replica host: throw away what a machine wrote since it was failed over. It must be stopped. The primary's passes are taken again.\v"
 		"Example:\n"
 		"  vmreplica revert web1\n",
 		NULL, NULL, NULL
 	};
-	struct args args = { .point = "" };
+	struct cli_args args = { .point = "" };
 	struct err e = { 0 };
-	int rc = parse(&argp, argc, argv, &args, &e);
+	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
 
 	if (!rc)
 		rc = call_for_vm("RevertFailover", args.vm, &e);
@@ -311,15 +210,15 @@ int cli_revert(int argc, char **argv)
 int cli_commit(int argc, char **argv)
 {
 	static const struct argp argp = {
-		NULL, parse_arg, "VM",
+		NULL, cli_parse_arg, "VM",
 		"On the replica host: make a failover final. Points newer than the one that it stands on are deleted, and the old primary is refused for good.\v"
 		"Example:\n"
 		"  vmreplica commit web1\n",
 		NULL, NULL, NULL
 	};
-	struct args args = { .point = "" };
+	struct cli_args args = { .point = "" };
 	struct err e = { 0 };
-	int rc = parse(&argp, argc, argv, &args, &e);
+	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
 
 	if (!rc)
 		rc = call_for_vm("CommitFailover", args.vm, &e);
@@ -329,7 +228,7 @@ int cli_commit(int argc, char **argv)
 	return 0;
 }
 
-static int begin_test(const struct args *args, struct err *e)
+static int begin_test(const struct cli_args *args, struct err *e)
 {
 	const char *name = args->name ? args->name : "test";
 	sd_bus_message *call;
@@ -342,7 +241,7 @@ static int begin_test(const struct args *args, struct err *e)
 	return rc ? rc : list(args, name, e);
 }
 
-static int end_test(const struct args *args, struct err *e)
+static int end_test(const struct cli_args *args, struct err *e)
 {
 	sd_bus_message *call;
 	int rc = client_call("EndTestReplicaSystem", &call, e);
@@ -359,24 +258,24 @@ static int end_test(const struct args *args, struct err *e)
 int cli_test_failover(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "point", KEY_POINT, "ID", 0, "The point to try (default: the newest), see `vmreplica points`", 0 },
-		{ "name", KEY_NAME, "NAME", 0, "The test's name (default: test); there may be several", 0 },
-		{ "end", KEY_END, "NAME", 0, "Throw that test away", 0 },
-		{ "list", KEY_LIST, NULL, 0, "Change nothing: show what there is", 0 },
+		{ "point", CLI_KEY_POINT, "ID", 0, "The point to try (default: the newest), see `vmreplica points`", 0 },
+		{ "name", CLI_KEY_NAME, "NAME", 0, "The test's name (default: test); there may be several", 0 },
+		{ "end", CLI_KEY_END, "NAME", 0, "Throw that test away", 0 },
+		{ "list", CLI_KEY_LIST, NULL, 0, "Change nothing: show what there is", 0 },
 		{ "json", CLI_KEY_JSON, NULL, 0, "For programs", 0 },
 		{ 0 }
 	};
 	static const struct argp argp = {
-		options, parse_arg, "VM",
+		options, cli_parse_arg, "VM",
 		"On the replica host: make disks on top of a point that a machine can be tried out on, and print their files. Replication goes on meanwhile, and no point changes. The point stays for as long as the test does.\v"
 		"Examples:\n"
 		"  vmreplica test-failover web1 --name friday\n"
 		"  vmreplica test-failover web1 --end friday\n",
 		NULL, NULL, NULL
 	};
-	struct args args = { .point = "" };
+	struct cli_args args = { .point = "" };
 	struct err e = { 0 };
-	int rc = parse(&argp, argc, argv, &args, &e);
+	int rc = cli_parse_args(&argp, argc, argv, true, &args, &e);
 
 	if (!rc && args.list)
 		rc = list(&args, NULL, &e);

@@ -87,46 +87,68 @@ int cli_parse(const struct argp *argp, int argc, char **argv, void *input, struc
 	return err_set(e, -EINVAL, "%.280s: see `vmreplica %s --help`", usage.text, argv[0]);
 }
 
+static bool *flag_of(struct cli_args *args, int key)
+{
+	switch (key) {
+	case CLI_KEY_JSON:
+		return &args->json;
+	case CLI_KEY_WATCH:
+		return &args->watch;
+	case CLI_KEY_NO_WAIT:
+		return &args->no_wait;
+	case CLI_KEY_DELETE_POINTS:
+		return &args->delete_points;
+	case CLI_KEY_DRY_RUN:
+		return &args->dry_run;
+	case CLI_KEY_RESET:
+		return &args->reset;
+	case CLI_KEY_LIST:
+		return &args->list;
+	case CLI_KEY_PLANNED:
+		return &args->planned;
+	default:
+		return NULL;
+	}
+}
+
+static const char **text_of(struct cli_args *args, int key)
+{
+	switch (key) {
+	case CLI_KEY_TYPE:
+		return &args->type;
+	case CLI_KEY_AT:
+		return &args->at;
+	case CLI_KEY_DIR:
+		return &args->dir;
+	case CLI_KEY_POINT:
+	case CLI_KEY_NEWEST:
+		return &args->point;
+	case CLI_KEY_NAME:
+		return &args->name;
+	case CLI_KEY_END:
+		return &args->end;
+	case ARGP_KEY_ARG:
+		return &args->vm;
+	default:
+		return NULL;
+	}
+}
+
 error_t cli_parse_arg(int key, char *arg, struct argp_state *state)
 {
 	struct cli_args *args = state->input;
+	bool *flag = flag_of(args, key);
+	const char **text = text_of(args, key);
 
-	switch (key) {
-	case CLI_KEY_JSON:
-		args->json = true;
-		return 0;
-	case CLI_KEY_WATCH:
-		args->watch = true;
-		return 0;
-	case CLI_KEY_NO_WAIT:
-		args->no_wait = true;
-		return 0;
-	case CLI_KEY_DELETE_POINTS:
-		args->delete_points = true;
-		return 0;
-	case CLI_KEY_DRY_RUN:
-		args->dry_run = true;
-		return 0;
-	case CLI_KEY_RESET:
-		args->reset = true;
-		return 0;
-	case CLI_KEY_TYPE:
-		args->type = arg;
-		return 0;
-	case CLI_KEY_AT:
-		args->at = arg;
-		return 0;
-	case CLI_KEY_DIR:
-		args->dir = arg;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (args->vm)
-			return cli_usage("'%.60s' is one argument too many", arg);
-		args->vm = arg;
-		return 0;
-	default:
+	if (flag)
+		*flag = true;
+	else if (!text)
 		return ARGP_ERR_UNKNOWN;
-	}
+	else if (key == ARGP_KEY_ARG && args->vm)
+		return cli_usage("'%.60s' is one argument too many", arg);
+	else
+		*text = arg ? arg : "";
+	return 0;
 }
 
 int cli_parse_args(const struct argp *argp, int argc, char **argv, bool needs_vm,

@@ -4,6 +4,7 @@
 #include "../common/format.h"
 #include "cli.h"
 #include "client.h"
+#include "disks.h"
 #include "json.h"
 
 /* How a point is written; @json null: for people. */
@@ -11,39 +12,6 @@ struct writer {
 	struct json *json;
 	unsigned int count;
 };
-
-static int read_disk(sd_bus_message *m, struct writer *w)
-{
-	const char *name, *source, *file, *format;
-	int rc = sd_bus_message_read(m, "(ssss)", &name, &source, &file, &format);
-
-	if (rc <= 0)
-		return rc;
-	if (!w->json) {
-		printf("      %-12s %s\n", name, file);
-		return 1;
-	}
-	json_open(w->json, NULL, '{');
-	json_text(w->json, "name", name);
-	json_text(w->json, "source", source);
-	json_text(w->json, "file", file);
-	json_text(w->json, "format", format);
-	json_close(w->json, '}');
-	return 1;
-}
-
-static int read_disks(sd_bus_message *m, struct writer *w)
-{
-	int rc = sd_bus_message_enter_container(m, 'a', "(ssss)");
-
-	if (w->json)
-		json_open(w->json, "disks", '[');
-	while (rc >= 0 && (rc = read_disk(m, w)) > 0)
-		;
-	if (w->json)
-		json_close(w->json, ']');
-	return rc < 0 ? rc : sd_bus_message_exit_container(m);
-}
 
 static int read_point(sd_bus_message *m, struct writer *w)
 {
@@ -66,7 +34,7 @@ static int read_point(sd_bus_message *m, struct writer *w)
 		printf("%-5s %s  %s-consistent\n", id, format_time_us(time_us, time), consistency);
 	}
 	w->count++;
-	rc = read_disks(m, w);
+	rc = disks_read(m, w->json, true);
 	if (w->json)
 		json_close(w->json, '}');
 	if (rc >= 0)
@@ -92,26 +60,6 @@ static int read_points(sd_bus_message *m, struct writer *w)
 	return rc;
 }
 
-/* Nothing is printed before it is known that there is an answer. */
-static int check(sd_bus_message *reply, struct err *e)
-{
-	const char *message;
-	uint32_t code;
-	int rc = sd_bus_message_read(reply, "u", &code);
-
-	if (rc >= 0)
-		rc = sd_bus_message_skip(reply, "a(stsa(ssss))");
-	if (rc >= 0)
-		rc = sd_bus_message_read(reply, "s", &message);
-	if (rc >= 0 && code)
-		return err_set(e, -EREMOTEIO, "%s", message);
-	if (rc >= 0)
-		rc = sd_bus_message_rewind(reply, 1);
-	if (rc >= 0)
-		rc = sd_bus_message_skip(reply, "u");
-	return rc < 0 ? err_sys(e, rc, "the service's answer is not understood") : 0;
-}
-
 static int points(const struct cli_args *args, struct err *e)
 {
 	struct json json = { stdout, true };
@@ -119,17 +67,13 @@ static int points(const struct cli_args *args, struct err *e)
 	sd_bus_message *call, *reply;
 	int rc = client_call("GetRecoveryPoints", &call, e);
 
+	if (!rc)
+		rc = client_append(call, e, "s", args->vm);
+	if (!rc)
+		rc = client_query(call, &reply, e);
 	if (rc)
 		return rc;
-	rc = sd_bus_message_append(call, "s", args->vm);
-	if (rc < 0) {
-		sd_bus_message_unref(call);
-		return err_sys(e, rc, "cannot ask the service");
-	}
-	rc = client_query(call, &reply, e);
-	if (rc)
-		return rc;
-	rc = check(reply, e);
+	rc = client_accepted(reply, "a(stsa(ssss))", e);
 	if (!rc && read_points(reply, &writer) < 0)
 		rc = err_set(e, -EBADMSG, "the service's answer is not understood");
 	if (!rc && !args->json && !writer.count)

@@ -120,31 +120,13 @@ static int read_issues(sd_bus_message *m, struct json *json)
 	return rc;
 }
 
-/* Nothing is printed before it is known that there is an answer. */
-static int check(sd_bus_message *reply, struct err *e)
-{
-	const char *message, *path;
-	uint32_t code;
-	int rc = sd_bus_message_read(reply, "uo", &code, &path);
-
-	if (rc >= 0)
-		rc = sd_bus_message_skip(reply, "aa{sv}a(qs)");
-	if (rc >= 0)
-		rc = sd_bus_message_read(reply, "s", &message);
-	if (rc >= 0 && code)
-		return err_set(e, -EREMOTEIO, "%s", message);
-	if (rc >= 0)
-		rc = sd_bus_message_rewind(reply, 1);
-	if (rc >= 0)
-		rc = sd_bus_message_skip(reply, "uo");
-	return rc < 0 ? err_sys(e, rc, "the service's answer is not understood") : 0;
-}
-
 static int print_reply(sd_bus_message *reply, const struct cli_args *args)
 {
 	struct json out = { stdout, true }, *json = args->json ? &out : NULL;
-	int rc = sd_bus_message_enter_container(reply, 'a', "a{sv}");
+	int rc = sd_bus_message_skip(reply, "o");
 
+	if (rc >= 0)
+		rc = sd_bus_message_enter_container(reply, 'a', "a{sv}");
 	if (json) {
 		json_open(json, NULL, '{');
 		json_text(json, "vm", args->vm);
@@ -175,7 +157,7 @@ static int get(const struct cli_args *args, struct err *e)
 		rc = client_query(call, &reply, e);
 	if (rc)
 		return rc;
-	rc = check(reply, e);
+	rc = client_accepted(reply, "oaa{sv}a(qs)", e);
 	if (!rc && print_reply(reply, args) < 0)
 		rc = err_set(e, -EBADMSG, "the service's answer is not understood");
 	sd_bus_message_unref(reply);

@@ -5,10 +5,10 @@
 
 #include "service.h"
 
-/* Name ("": the failover), when it was made (microseconds since 1970 UTC), point, disks (as of a point). */
-#define FAILOVERS_SIGNATURE "ua(stsa(ssss))s"
-
-/* Answers GetFailoverSystems, at once or when a task has read the store. */
+/*
+ * Answers GetFailoverSystems with a LISTING_SIGNATURE: name ("": the failover), when it was made,
+ * point, disks to be written to.
+ */
 int failovers_get(sd_bus_message *m, void *service, sd_bus_error *error);
 
 #endif

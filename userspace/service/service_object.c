@@ -6,6 +6,7 @@
 #include "failover_object.h"
 #include "failovers.h"
 #include "guard.h"
+#include "listing.h"
 #include "operate.h"
 #include "points.h"
 #include "service_object.h"
@@ -55,14 +56,6 @@ static int on_change(sd_bus_message *m, void *userdata, sd_bus_error *error)
 			return guard_call(userdata, m, methods[i].action, methods[i].run, refuse);
 	}
 	return -ENOENT;
-}
-
-static int on_points(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-	const char *vm;
-	int rc = sd_bus_message_read(m, "s", &vm);
-
-	return rc < 0 ? rc : points_answer(userdata, m, vm);
 }
 
 /*
@@ -150,16 +143,16 @@ static const sd_bus_vtable vtable[] = {
 	 * Id, cut in microseconds, consistency, disks (name, source, file, format); oldest first.
 	 */
 	SD_BUS_METHOD_WITH_NAMES("GetRecoveryPoints", "s", SD_BUS_PARAM(ComputerSystem),
-				 "ua(stsa(ssss))s",
+				 LISTING_SIGNATURE,
 				 SD_BUS_PARAM(ReturnValue) SD_BUS_PARAM(Points)
 					 SD_BUS_PARAM(Message),
-				 on_points, SD_BUS_VTABLE_UNPRIVILEGED),
+				 points_get, SD_BUS_VTABLE_UNPRIVILEGED),
 	/*
 	 * On the replica. Name of the test ("": the failover), when it was made in microseconds, id of
 	 * its point, disks to be written to (name, source, file, format).
 	 */
 	SD_BUS_METHOD_WITH_NAMES("GetFailoverSystems", "s", SD_BUS_PARAM(ComputerSystem),
-				 FAILOVERS_SIGNATURE,
+				 LISTING_SIGNATURE,
 				 SD_BUS_PARAM(ReturnValue) SD_BUS_PARAM(Systems)
 					 SD_BUS_PARAM(Message),
 				 failovers_get, SD_BUS_VTABLE_UNPRIVILEGED),
