@@ -2,18 +2,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "replace.h"
 
-static int write_all(int fd, const char *text)
+static int write_all(int fd, const char *data, size_t left)
 {
-	size_t left = strlen(text);
 	ssize_t got;
 
-	for (; left; text += got, left -= got) {
-		got = write(fd, text, left);
+	for (; left; data += got, left -= got) {
+		got = write(fd, data, left);
 		if (got < 0 && errno != EINTR)
 			return -errno;
 		if (got < 0)
@@ -22,23 +20,24 @@ static int write_all(int fd, const char *text)
 	return 0;
 }
 
-static int write_temp(int dir_fd, const char *temp, const char *text)
+static int write_temp(int dir_fd, const char *temp, const void *data, size_t bytes)
 {
 	int fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int ret;
 
 	if (fd < 0)
 		return -errno;
-	ret = write_all(fd, text);
+	ret = write_all(fd, data, bytes);
 	if (!ret && fsync(fd))
 		ret = -errno;
 	close(fd);
 	return ret;
 }
 
-int replace_file(int dir_fd, const char *name, const char *temp, const char *text, bool *replaced)
+int replace_file(int dir_fd, const char *name, const char *temp, const void *data, size_t bytes,
+		 bool *replaced)
 {
-	int ret = write_temp(dir_fd, temp, text);
+	int ret = write_temp(dir_fd, temp, data, bytes);
 
 	if (!ret && renameat(dir_fd, temp, dir_fd, name))
 		ret = -errno;

@@ -63,7 +63,7 @@ static int replace(struct state_file *file, const struct state *state, struct er
 
 	if (!text)
 		return err_sys(e, -ENOMEM, "cannot save the state of %s", state->vm);
-	rc = replace_file(file->dir, file->name, file->temporary, text, NULL);
+	rc = replace_file(file->dir, file->name, file->temporary, text, strlen(text), NULL);
 	free(text);
 	return rc ? err_sys(e, rc, "cannot save the state of %s in %s", state->vm, file->name) : 0;
 }

@@ -174,7 +174,7 @@ int manifest_write(int dir_fd, const struct manifest *m, bool *replaced, struct 
 	*replaced = false;
 	if (!text)
 		return err_sys(e, -ENOMEM, "cannot write %s of %s", FILE_NAME, m->spec.vm);
-	ret = replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, replaced);
+	ret = replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, strlen(text), replaced);
 	free(text);
 	if (ret && *replaced)
 		return err_sys(e, ret, "cannot make %s of replica %s durable", FILE_NAME,

@@ -80,7 +80,7 @@ int medium_write(int dir_fd, const struct medium *m, struct err *e)
 {
 	struct json_object *o = to_json(m);
 	char *text = o ? sealed_text(o, MAX_BYTES) : NULL;
-	int ret = text ? replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, NULL) : -ENOMEM;
+	int ret = text ? replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, strlen(text), NULL) : -ENOMEM;
 
 	json_object_put(o);
 	free(text);
