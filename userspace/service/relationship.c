@@ -238,6 +238,8 @@ static uint64_t cycles_between(const struct relationship *r, uint64_t due_us, ui
 {
 	uint64_t interval_us = r->state.interval_s * UINT64_C(1000000);
 
+	if (due_us < r->judged_us)
+		due_us = r->judged_us;
 	return begun_us > due_us ? (begun_us - due_us + interval_us / 2) / interval_us : 0;
 }
 
@@ -252,6 +254,16 @@ uint64_t relationship_missed(const struct relationship *r)
 	missed = cycles_between(r, r->cycle_us, r->job->begun_us);
 	next = r->job->begun_us + r->state.interval_s * UINT64_C(1000000);
 	return missed + cycles_between(r, next, now);
+}
+
+int relationship_judge_cycles(struct relationship *r, struct err *e)
+{
+	uint64_t missed = relationship_missed(r);
+	int rc = missed ? record_missed(r->file, missed, e) : 0;
+
+	if (!rc)
+		r->judged_us = service_now_us();
+	return rc;
 }
 
 /* A pass that began at @begun_us is durable: the next cycle is one interval after it. */

@@ -83,6 +83,7 @@ struct relationship {
 	 * interval, which is earlier while passes fail; when the last one began
 	 */
 	uint64_t due_us, cycle_us, begun_us;
+	uint64_t judged_us;		/* what was missed up to then is recorded, or forgotten */
 	unsigned int failures;		/* passes in a row */
 	char failure[ERR_TEXT_BYTES];	/* why the last one failed; "": it did not */
 	char warning[ERR_TEXT_BYTES];	/* what was not as it should be though it did not fail */
@@ -147,6 +148,8 @@ void relationship_due_now(struct relationship *r);
 
 /* Cycles that have come and gone since the last pass began, beyond those that are recorded. */
 uint64_t relationship_missed(const struct relationship *r);
+/* Records these: what comes is counted by another interval, or in another period. */
+int relationship_judge_cycles(struct relationship *r, struct err *e);
 
 /* A pass may be run by the schedule, at r->due_us. */
 bool relationship_scheduled(const struct relationship *r);

@@ -85,9 +85,12 @@ int relationship_set_resync(struct relationship *r, bool wanted, uint64_t start_
 int relationship_modify(struct relationship *r, const struct state *from, struct err *e)
 {
 	bool moves = strcmp(from->host, r->state.host) || from->port != r->state.port;
-	struct state *state = state_file_begin(r->file);
-	int rc;
+	int rc = from->interval_s != r->state.interval_s ? relationship_judge_cycles(r, e) : 0;
+	struct state *state;
 
+	if (rc)
+		return rc;
+	state = state_file_begin(r->file);
 	strcpy(state->host, from->host);
 	state->port = from->port;
 	state->interval_s = from->interval_s;
@@ -109,8 +112,10 @@ int relationship_modify(struct relationship *r, const struct state *from, struct
 
 int relationship_reset_statistics(struct relationship *r, struct err *e)
 {
-	int rc = record_new_period(r->file, e);
+	int rc = relationship_judge_cycles(r, e);
 
+	if (!rc)
+		rc = record_new_period(r->file, e);
 	relationship_refresh(r);
 	relationship_object_changed(r);
 	return rc;
