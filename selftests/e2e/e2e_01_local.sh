@@ -101,7 +101,7 @@ first_points() {
 	check "the point is the disk" same vm1 /dev/vda
 	refused "start again" 'vm1' vmreplica start-replication vm1
 	check "status --json of a primary" status_shape primary
-	check "status --json of a replica" until_true 5 status_shape replica
+	check "status --json of a replica" until_true 60 status_shape replica
 	check "jobs --json" jobs_shape
 	check "points --json" points_shape
 	check "what a point says" newest_is
@@ -132,13 +132,17 @@ passes() {
 	pass "buffered writes" 1048576
 }
 
+writes() { p awk '{ print $5 }' /sys/block/vda/stat; }
+written_since() { at_least $(($1 + 100)) "$(writes)"; }
+
 # A disk that is written all the time; then the writer stops.
 under_load() {
-	local writer i
+	local writer i written
+	written=$(writes)
 	fio --name=load --filename=/dev/vda --direct=1 --rw=randwrite --bs=4k --iodepth=4 --ioengine=libaio \
 		--time_based --runtime=300 --rate_iops=400 >/dev/null 2>&1 &
 	writer=$!
-	sleep 1
+	check "under load: it is written" until_true 60 written_since "$written"
 	for i in 1 2 3; do check "under load: pass $i makes a point" vmreplica replicate vm1; done
 	kill $writer
 	wait $writer
@@ -189,7 +193,7 @@ many() {
 		dd if=/dev/vdb of="$e2e_work/disk.$(point vm2 -1 .id)" bs=1M iflag=direct status=none
 	done
 	result $bad "30 passes in a row"
-	check "24 points are kept" until_true 20 kept
+	check "24 points are kept" until_true 60 kept
 	check "each is what the disk was then" all_as_they_were
 	check "no file of the others is left" equal 25 "$(find /var/lib/vmreplica/replica/vm2/vdb -type f | wc -l)"
 }

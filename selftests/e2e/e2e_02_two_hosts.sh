@@ -30,7 +30,7 @@ by_themselves() {
 	check "the point is the disk" same vm1 0
 	last=$(field vm1 .last_pass)
 	scribble /dev/vda 10 2
-	check "passes come by themselves" until_true 60 passes_since vm1 "$last"
+	check "passes come by themselves" until_true 180 passes_since vm1 "$last"
 	check "the newest point is the disk" same vm1 0
 	look vm1
 	# On a busy machine cycles of 2 s are missed, and health says so.
@@ -58,7 +58,7 @@ suspended() {
 	check "suspended: the replica got none" equal "$taken" "$(replica_field vm1 .last_pass)"
 	refused "replicate while suspended" 'vm1 is suspended' p vmreplica replicate vm1
 	check "resume" p vmreplica resume vm1
-	check "resumed: it goes out" until_true 60 nothing_pending vm1
+	check "resumed: it goes out" until_true 180 nothing_pending vm1
 	check "resumed: the point is the disk" same vm1 0
 	# From here on, its passes would only be in the way.
 	check "disable" p vmreplica disable vm1
@@ -68,7 +68,7 @@ cancelled() {
 	local id
 	check "a VM with passes on demand" p vmreplica enable vm2 --disk /dev/vdb --to replica --interval 3600
 	check "its first copy" p vmreplica start-replication vm2
-	slow 20mbit
+	slow 2mbit
 	scribble /dev/vdb 0 40
 	check "replicate --no-wait" grep -q "^job .* was started" <(p vmreplica replicate vm2 --no-wait)
 	check "it sends" until_true 60 half_way vm2
@@ -102,7 +102,7 @@ reported() {
 back_again() {
 	slow 1gbit
 	check "$1: it goes on by itself" until_true 180 well vm2
-	until_true 90 at_rest vm2
+	until_true 180 at_rest vm2
 	check "$1: the point is the disk" same vm2 1
 }
 
@@ -116,7 +116,7 @@ killed_replica() {
 }
 
 lost_link() {
-	slow 20mbit
+	slow 2mbit
 	scribble /dev/vdb 5 40
 	cut_off "the link is lost"
 	link replica down

@@ -59,13 +59,13 @@ ended() {
 
 # A writer goes on through all of it.
 killed() {
-	slow 50mbit
+	slow 2mbit
 	remember_sent vm1
 	scribble /dev/vda 0 30
 	on primary "fio --name=load --filename=/dev/vda --direct=1 --rw=randwrite --bs=4k --offset=40M --size=8M \
 		--time_based --runtime=300 --rate_iops=200 >/dev/null 2>&1 & echo \$! >/run/fio.pid"
 	check "killed: a pass begins" p vmreplica replicate vm1 --no-wait
-	check "killed: it sends" until_true 20 half_way vm1
+	check "killed: it sends" until_true 60 half_way vm1
 	end_daemon primary KILL
 	slow 1gbit
 	# shellcheck disable=SC2016 # for the guest's shell
@@ -94,7 +94,7 @@ initial() {
 	local at
 	check "initial: enable" p vmreplica enable vm2 --disk /dev/vdb --to replica --interval 3600
 	scribble /dev/vdb 300 60
-	slow 50mbit
+	slow 10mbit
 	check "initial: start" p vmreplica start-replication vm2 --no-wait
 	check "initial: a checkpoint" until_true 60 checkpointed
 	at=$(checkpoint)
@@ -102,7 +102,7 @@ initial() {
 	slow 1gbit
 	scribble /dev/vdb 5 1
 	start_daemon primary
-	check "initial: it goes on by itself" until_true 60 complete
+	check "initial: it goes on by itself" until_true 180 complete
 	check "initial: from where it was" at_most $((384 * MIB - at + MIB)) "$(p vmreplica jobs --json |
 		jq '[.jobs[] | select(.vm == "vm2" and .type_code == 94)][-1].total_bytes')"
 	check "initial: the point is the disk" same vm2 1
@@ -117,7 +117,7 @@ rebooted() {
 	before=$(count vm1) old=$(point vm1 0 .disks[0].file)
 	r qemu-img convert -O raw "$old" "$guests_dir/old"
 	check "rebooted: the primary is there again" reboot_primary
-	check "rebooted: the relationship is critical" until_true 20 critical
+	check "rebooted: the relationship is critical" until_true 60 critical
 	remember_sent vm1
 	check "rebooted: and says why, and what to do" grep \
 		'^tracking was interrupted (.*): run `vmreplica resynchronize vm1`, which compares both sides' \

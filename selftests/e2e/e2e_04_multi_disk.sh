@@ -32,7 +32,7 @@ r() { "$@"; }
 # Neither size is a multiple of a chunk.
 make_disks() {
 	dmsetup create volume --noudevsync --table '0 16389 linear /dev/vdb 2048' && dmsetup mknodes &&
-		addpart /dev/vdc 1 2048 16387 && until_true 10 test -b /dev/vdc1 &&
+		addpart /dev/vdc 1 2048 16387 && until_true 60 test -b /dev/vdc1 &&
 		equal '8388608 8391168 8390144' "$(for d in "${devices[@]}"; do blockdev --getsize64 "$d"; done | paste -sd ' ')"
 }
 

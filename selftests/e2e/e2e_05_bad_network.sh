@@ -111,7 +111,7 @@ held_connections() {
 	check "its threads are bounded" at_most 100 "$(threads)"
 	for fd in "${fds[@]}"; do exec {fd}<&-; done
 	scribble /dev/vda 3 1
-	check "they are gone: replicate" until_true 40 vmreplica replicate vm1
+	check "they are gone: replicate" until_true 120 vmreplica replicate vm1
 	check "they are gone: the point is the disk" same
 }
 
@@ -122,7 +122,7 @@ stranger() {
 	bus=$(dbus-daemon --session --fork --print-address --nosyslog --nopidfile)
 	vmreplicad --bus "$bus" --state-dir "$lib" --no-listen >"$e2e_work/stranger.log" 2>&1 &
 	daemon=$!
-	until_true 30 s status >/dev/null 2>&1
+	until_true 120 s status >/dev/null 2>&1
 	before=$(points vm1)
 	check "a stranger enables a VM of that name" s enable vm1 --disk /dev/vdb --to 127.0.0.1 --interval 3600
 	refused "its replication" 'another relationship.*another name' s start-replication vm1

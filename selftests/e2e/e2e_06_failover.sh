@@ -51,10 +51,10 @@ attached() {
 	local file=$1 status=0
 	shift
 	qemu-nbd --connect=/dev/nbd0 -f qcow2 "$file" || return 1
-	until_true 30 has_size || return 1
+	until_true 120 has_size || return 1
 	"$@" || status=$?
 	qemu-nbd --disconnect /dev/nbd0 >/dev/null
-	until_true 30 has_no_holder "$file" || return 1
+	until_true 120 has_no_holder "$file" || return 1
 	return $status
 }
 

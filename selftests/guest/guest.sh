@@ -204,11 +204,20 @@ links_guests() {
 	expect "nothing on the other link" is "$(cat "$work/other")" ''
 }
 
+# eventually COMMAND...: it succeeds, within a minute
+eventually() {
+	local end=$((SECONDS + 60))
+	until "$@" >/dev/null; do
+		[[ $SECONDS -lt $end ]] || return 1
+		sleep 0.1
+	done
+}
+
 ends_when_it_is_told_to() {
 	local pid
 	TMPDIR=$work "$guest" --no-module --kernel "$kernel" -- sleep 1000 &
 	pid=$!
-	sleep 4
+	expect "QEMU runs" eventually pgrep -f "$work/vmreplica-guest"
 	kill -TERM "$pid"
 	status=0
 	wait "$pid" || status=$?
