@@ -184,6 +184,10 @@ def modify(vm, **values):
     return p.call("ModifyReplicationSettings", "sa{sv}", vm, settings(**values))
 
 
+def reverse(host, vm):
+    return host.call("ReverseReplicationRelationship", "sa{sv}", vm, settings())
+
+
 def start(vm, kind=1, location="", at=""):
     return p.call("StartReplication", "sqss", vm, kind, location, at)
 
@@ -223,8 +227,9 @@ def idle(vm):
 
 METHODS = {
     "CreateReplicationRelationship": "sa{sv}", "ModifyReplicationSettings": "sa{sv}",
-    "RemoveReplicationRelationship": "sb", "StartReplication": "sqss", "ImportInitialReplica": "ss",
-    "Resynchronize": "ss", "Replicate": "s", "VerifyReplica": "s", "RequestReplicationStateChange": "sq",
+    "ReverseReplicationRelationship": "sa{sv}", "RemoveReplicationRelationship": "sb",
+    "StartReplication": "sqss", "ImportInitialReplica": "ss", "Resynchronize": "ss", "Replicate": "s",
+    "VerifyReplica": "s", "RequestReplicationStateChange": "sq",
     "GetReplicationStatistics": "s", "ResetReplicationStatistics": "s",
     "TestReplicationConnection": "sqqsb", "CancelJob": "o", "GetRecoveryPoints": "s",
 }
@@ -340,6 +345,8 @@ def test_refusals_before_the_initial_replication():
             ("no such VM", NOT_FOUND, start("nobody")),
             ("replicate", WRONG_STATE, replicate("vm1")),
             ("replicate no such VM", NOT_FOUND, replicate("nobody")),
+            ("reverse a primary", NOT_FOUND, reverse(p, "vm1")),
+            ("reverse no such VM", NOT_FOUND, reverse(p, "nobody")),
             ("verify", WRONG_STATE, p.call("VerifyReplica", "s", "vm1")),
             ("verify no such VM", NOT_FOUND, p.call("VerifyReplica", "s", "nobody")),
             ("suspend", WRONG_STATE, request("vm1", 7)), ("resume", WRONG_STATE, request("vm1", 3)),
@@ -536,6 +543,7 @@ def test_verify():
     equal("its type", 112, job["JobType"])
     equal("nothing differs", (0, 0), (job["DifferenceSize"], len(job["Differences"])))
     equal("nothing is said", "", job["ErrorDescription"])
+    answers("reverse before a failover", WRONG_STATE, reverse(r, "vm1"))
 
 
 def test_replicate_and_statistics():

@@ -50,6 +50,18 @@ refused() {
 	result $bad "refused: $what"
 }
 
+# fails_saying PATTERN COMMAND...
+fails_saying() {
+	local pattern=$1
+	shift
+	if "$@" >"$e2e_work/said" 2>&1; then
+		echo "it did not fail"
+		return 1
+	fi
+	cat "$e2e_work/said"
+	grep -q -e "$pattern" "$e2e_work/said"
+}
+
 # equal EXPECTED ACTUAL
 equal() {
 	[[ $1 == "$2" ]] && return

@@ -55,7 +55,7 @@ attached() {
 	"$@" || status=$?
 	qemu-nbd --disconnect /dev/nbd0 >/dev/null
 	until_true 120 has_no_holder "$file" || return 1
-	return $status
+	return "$status"
 }
 
 has_size() { [[ $(blockdev --getsize64 /dev/nbd0) -gt 0 ]]; }
@@ -69,7 +69,7 @@ look_inside() {
 	dd if=/dev/urandom of="$tried/news" bs=1M count=4 status=none || status=1
 	umount "$tried"
 	e2fsck -fn /dev/nbd0 >"$e2e_work/fsck" 2>&1 || status=1
-	return $status
+	return "$status"
 }
 
 # opens FILE AT-LEAST: the database in it is whole and has that booking
@@ -88,18 +88,6 @@ as_before() { qemu-img check -q "$1" && qemu-img compare -q -f qcow2 -F raw "$1"
 keep_copy() { qemu-img convert -O raw "$1" "$2"; }
 
 is_replica() { equal "$2" "$(replica_field vm1 "$1")"; }
-
-# fails_saying PATTERN COMMAND...
-fails_saying() {
-	local pattern=$1
-	shift
-	if "$@" >"$e2e_work/said" 2>&1; then
-		echo "it did not fail"
-		return 1
-	fi
-	cat "$e2e_work/said"
-	grep -q -e "$pattern" "$e2e_work/said"
-}
 
 # --- the test ---------------------------------------------------------------------------
 

@@ -5,14 +5,14 @@
 # is damaged in the replica's files is found, named and repaired; what is written meanwhile is
 # no damage. Prints TAP.
 #
-# time-limit: 1200
+# time-limit: 1800
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 if [[ ! ${GUEST-} ]]; then
-	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 1100 \
+	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 1700 \
 		--memory 1536M --disk 160M --disk 24M --disk store:2G -- "$here/$(basename "$0")"
 fi
 # shellcheck source=selftests/e2e/e2e.bash

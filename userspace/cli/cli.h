@@ -12,6 +12,7 @@
 #include "../common/err.h"
 
 int cli_enable(int argc, char **argv);
+int cli_reverse(int argc, char **argv);
 int cli_disable(int argc, char **argv);
 int cli_start(int argc, char **argv);
 int cli_replicate(int argc, char **argv);

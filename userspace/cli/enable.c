@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* enable, modify, disable */
+/* enable, reverse, modify, disable */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,38 +23,16 @@
 
 /* --- enable ------------------------------------------------------------------------ */
 
-static int parse_enable(int argc, char **argv, struct options *o, struct err *e)
-{
-	static const struct argp_option options[] = {
-		{ "disk", OPTIONS_KEY_DISK, "DEVICE", 0, "A disk of the VM; one option for each", 0 },
-		OPTION_TO,
-		{ "interval", OPTIONS_KEY_INTERVAL, "SECONDS", 0, "Time between passes, 1 to 86400 (300)", 0 },
-		OPTION_NO_COMPRESS,
-		OPTION_RATE,
-		OPTION_AUTO_RESYNC,
-		CLI_OPTION_JSON,
-		{ 0 }
-	};
-	static const struct argp argp = {
-		options, options_parse, "VM",
-		"Make a replication relationship: look whether the replica answers, and track the disks from now on. Nothing is sent yet.\v"
-		"Examples:\n"
-		"  vmreplica enable web1 --disk /dev/vg0/web1 --to backup.example.org\n"
-		"  vmreplica enable db1 --disk /dev/nvme0n1 --disk /dev/nvme1n1 --to 192.0.2.7:7000 --interval 30\n",
-		NULL, NULL, NULL
-	};
-	int rc = cli_parse(&argp, argc, argv, o, e);
-
-	if (rc)
-		return rc;
-	if (!o->vm)
-		return err_set(e, -EINVAL, "VM is missing: see `vmreplica enable --help`");
-	if (!o->disk_count)
-		return err_set(e, -EINVAL, "--disk is missing: see `vmreplica enable --help`");
-	if (!o->host[0])
-		return err_set(e, -EINVAL, "--to is missing: see `vmreplica enable --help`");
-	return 0;
-}
+static const struct argp_option create_options[] = {
+	{ "disk", OPTIONS_KEY_DISK, "DEVICE", 0, "A disk of the VM; one option for each", 0 },
+	OPTION_TO,
+	{ "interval", OPTIONS_KEY_INTERVAL, "SECONDS", 0, "Time between passes, 1 to 86400 (300)", 0 },
+	OPTION_NO_COMPRESS,
+	OPTION_RATE,
+	OPTION_AUTO_RESYNC,
+	CLI_OPTION_JSON,
+	{ 0 }
+};
 
 static int tell_enabled(const char *vm, struct err *e)
 {
@@ -77,23 +55,104 @@ static int tell_enabled(const char *vm, struct err *e)
 	return 0;
 }
 
+static int parse_create(const struct argp *argp, int argc, char **argv, struct options *o,
+			struct err *e)
+{
+	const char *missing = NULL;
+	int rc = cli_parse(argp, argc, argv, o, e);
+
+	if (rc)
+		return rc;
+	if (!o->vm)
+		missing = "VM";
+	else if (!o->disk_count)
+		missing = "--disk";
+	else if (!o->host[0])
+		missing = "--to";
+	if (missing)
+		return err_set(e, -EINVAL, "%s is missing: see `vmreplica %s --help`", missing, argv[0]);
+	o->compress = !o->no_compress;
+	return 0;
+}
+
+/* Makes the relationship; the result is in @job. */
+static int create(struct options *o, const char *method, struct client_job *job, struct err *e)
+{
+	char path[CLIENT_PATH_BYTES];
+	int rc = options_send(o, method, path, e);
+
+	return rc ? rc : wait_for_job(path, false, job, e);
+}
+
 int cli_enable(int argc, char **argv)
 {
+	static const struct argp argp = {
+		create_options, options_parse, "VM",
+		"Make a replication relationship: look whether the replica answers, and track the disks from now on. Nothing is sent yet.\v"
+		"Examples:\n"
+		"  vmreplica enable web1 --disk /dev/vg0/web1 --to backup.example.org\n"
+		"  vmreplica enable db1 --disk /dev/nvme0n1 --disk /dev/nvme1n1 --to 192.0.2.7:7000 --interval 30\n",
+		NULL, NULL, NULL
+	};
+	struct client_job job = { 0 };
+	struct options o = { 0 };
+	struct err e = { 0 };
+	int rc = parse_create(&argp, argc, argv, &o, &e);
+
+	if (!rc)
+		rc = create(&o, "CreateReplicationRelationship", &job, &e);
+	options_free(&o);
+	if (!rc && !o.json)
+		rc = tell_enabled(o.vm, &e);
+	return result_end(o.json, rc, &e, &job);
+}
+
+/* --- reverse ------------------------------------------------------------------------- */
+
+/* Its first copy has begun with the relationship, and may have ended already: path "/". */
+static int find_first_copy(const char *vm, char path[CLIENT_PATH_BYTES], struct err *e)
+{
+	const struct client_relationship *r;
+	struct client_snapshot snapshot;
+	int rc = client_snapshot(&snapshot, e);
+
+	if (rc)
+		return rc;
+	r = client_find(&snapshot, vm, CLIENT_PRIMARY);
+	if (!r)
+		rc = err_set(e, -ENOENT, "the relationship of %s is gone again", vm);
+	else if (!strcmp(r->job, "/") && !r->initial_complete)
+		rc = err_set(e, -EREMOTEIO, "%s", r->reason);
+	else
+		snprintf(path, CLIENT_PATH_BYTES, "%.63s", r->job);
+	client_snapshot_free(&snapshot);
+	return rc;
+}
+
+int cli_reverse(int argc, char **argv)
+{
+	static const struct argp argp = {
+		create_options, options_parse, "VM",
+		"Where a machine was failed over to, for good: replicate it back to its old primary, from the devices that it runs from now. What that has is compared with, and only what differs is sent.\v"
+		"Example:\n"
+		"  vmreplica reverse web1 --disk /dev/nbd0 --to alpha\n",
+		NULL, NULL, NULL
+	};
 	char path[CLIENT_PATH_BYTES];
 	struct client_job job = { 0 };
 	struct options o = { 0 };
 	struct err e = { 0 };
-	int rc = parse_enable(argc, argv, &o, &e);
+	int rc = parse_create(&argp, argc, argv, &o, &e);
 
 	if (!rc)
-		o.compress = !o.no_compress;
-	if (!rc)
-		rc = options_send(&o, "CreateReplicationRelationship", path, &e);
+		rc = create(&o, "ReverseReplicationRelationship", &job, &e);
 	options_free(&o);
 	if (!rc)
-		rc = wait_for_job(path, false, &job, &e);
+		rc = find_first_copy(o.vm, path, &e);
+	if (!rc && strcmp(path, "/"))
+		rc = wait_for_job(path, !o.json, &job, &e);
 	if (!rc && !o.json)
-		rc = tell_enabled(o.vm, &e);
+		printf("%s is replicated to %s\n", o.vm, o.host);
 	return result_end(o.json, rc, &e, &job);
 }
 

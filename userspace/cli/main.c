@@ -28,6 +28,7 @@ static const struct command {
 	{ "failover", cli_failover, "on the replica: the machine is to run there" },
 	{ "revert", cli_revert, "throw a failover away, and replicate on" },
 	{ "commit", cli_commit, "make a failover final" },
+	{ "reverse", cli_reverse, "replicate a machine that was failed over back" },
 	{ "suspend", cli_suspend, "send nothing until resumed" },
 	{ "resume", cli_resume, "go on" },
 	{ "cancel", cli_cancel, "cancel a job" },

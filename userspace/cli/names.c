@@ -44,6 +44,7 @@ const char *names_job_type(unsigned int type)
 	case 100: return "prepare-failover";
 	case 102: return "test-failover";
 	case 103: return "end-test-failover";
+	case 104: return "reverse";
 	case 105: return "replicate";
 	case 107: return "resynchronize";
 	case 112: return "verify";

@@ -414,6 +414,19 @@ static void end_session(struct connection *c, int r, const struct err *e)
 	session_send_error(c->sock, e);
 }
 
+/* A VM whose disks are sent from here is not received here, or two of them would be the primary. */
+static int check_role(const struct connections *all, const struct session_open *open, struct err *e)
+{
+	char relationship[37];
+
+	uuid_text(open->relationship, relationship);
+	if (!all->is_primary || !all->is_primary(all->arg, open->vm, relationship))
+		return 0;
+	return err_set(e, -EEXIST,
+		       "the replica's host is itself the primary of %s: run `vmreplica disable %s` there before it becomes a replica",
+		       open->vm, open->vm);
+}
+
 /* Fills in @store only if the session has come so far; it is to be closed then. */
 static int serve(struct connection *c, struct store **store, struct err *e)
 {
@@ -429,6 +442,8 @@ static int serve(struct connection *c, struct store **store, struct err *e)
 		r = err_set(
 			e, -EINVAL,
 			"the VM's name cannot be a file name: use letters, digits, dot, underscore, hyphen");
+	if (!r)
+		r = check_role(c->all, open, e);
 	if (!r)
 		r = claim(c, open, e);
 	if (!r)

@@ -40,6 +40,9 @@ struct connection {
 
 struct connections {
 	const char *root;
+	/* as of struct replica_options; set before there are connections */
+	bool (*is_primary)(void *arg, const char *vm, const char *relationship);
+	void *arg;
 	pthread_mutex_t lock;		/* guards all of each connection that is not atomic */
 	pthread_cond_t changed;		/* a connection has ended (CLOCK_MONOTONIC) */
 	int ended_fd;			/* eventfd: poked when one has ended */

@@ -179,6 +179,8 @@ int replica_start(const struct replica_options *options, struct replica **out, s
 	if (!r) {
 		r = connections_init(&replica->connections, replica->root);
 		if (!r) {
+			replica->connections.is_primary = options->is_primary;
+			replica->connections.arg = options->arg;
 			r = -pthread_create(&replica->thread, NULL, listen_thread, replica);
 			if (r)
 				connections_exit(&replica->connections);

@@ -21,6 +21,12 @@ struct replica_options {
 	const char *root;	/* directory of the stores, e.g. /var/lib/vmreplica/replica */
 	const char *address;	/* to listen on; null: all, IPv6 and IPv4 */
 	uint16_t port;		/* 0: WIRE_PORT */
+	/*
+	 * This host is the primary of @vm itself, by another relationship than @relationship: then
+	 * no primary may send it here. Called from any thread. May be null.
+	 */
+	bool (*is_primary)(void *arg, const char *vm, const char *relationship);
+	void *arg;		/* of it */
 };
 
 int replica_start(const struct replica_options *options, struct replica **replica, struct err *e);

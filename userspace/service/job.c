@@ -227,6 +227,7 @@ static const char *phase(const struct job *job)
 		return job->queued ? "waiting for its turn among the transfers" : "waiting";
 	switch (job->view.type) {
 	case JOB_CREATE:
+	case JOB_REVERSE:
 		return "looking at disks and replica";
 	case JOB_REMOVE:
 		return "removing";

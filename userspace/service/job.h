@@ -25,6 +25,7 @@ enum job_type {
 	JOB_PREPARE = 100,		/* of a planned failover, on the primary */
 	JOB_TEST = 102,
 	JOB_END_TEST = 103,
+	JOB_REVERSE = 104,
 	JOB_DELTA = 105,
 	JOB_RESYNC = 107,
 	JOB_VERIFY = 112,

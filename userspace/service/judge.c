@@ -196,9 +196,14 @@ static bool judge_failover(struct relationship *r)
 		    (unsigned long long)failover->pass, vm, vm);
 	} else if (failover->state == STORE_FAILOVER_COMMITTED) {
 		r->view.state = RELATIONSHIP_COMMITTED;
-		add(r, RELATIONSHIP_WARNING,
-		    "failed over to point %llu for good, and replicated nowhere: `vmreplica failover %s --list` says where its disks are",
-		    (unsigned long long)failover->pass, vm);
+		if (r->view.reversed)
+			add(r, RELATIONSHIP_OK,
+			    "failed over to point %llu for good, and replicated from here",
+			    (unsigned long long)failover->pass);
+		else
+			add(r, RELATIONSHIP_WARNING,
+			    "failed over to point %llu for good, and replicated nowhere: `vmreplica failover %s --list` says where its disks are, `vmreplica reverse %s` replicates them back",
+			    (unsigned long long)failover->pass, vm, vm);
 	} else {
 		return false;
 	}

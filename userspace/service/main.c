@@ -131,6 +131,25 @@ static void load(const char *vm, void *arg)
 	}
 }
 
+/* Any thread. A file that cannot be read may be of another relationship. */
+static bool is_primary(void *arg, const char *vm, const char *relationship)
+{
+	const struct service *service = arg;
+	struct state *state = malloc(sizeof(*state));
+	struct state_file *file;
+	struct err why = { 0 };
+	bool other = true;
+	int rc = state ? state_file_load(service->primary_dir, vm, &file, &why) : -ENOMEM;
+
+	if (!rc) {
+		state_file_get(file, state);
+		other = strcmp(state->relationship, relationship);
+		state_file_close(file);
+	}
+	free(state);
+	return rc != -ENOENT && other;
+}
+
 static int start_replica(struct service *service)
 {
 	const struct config *config = &service->config;
@@ -138,6 +157,8 @@ static int start_replica(struct service *service)
 		.root = service->replica_dir,
 		.address = config->address[0] ? config->address : NULL,
 		.port = config->port,
+		.is_primary = is_primary,
+		.arg = service,
 	};
 	struct err e = { 0 };
 	int rc = config->listen ? replica_start(&replica, &service->replica, &e) : 0;

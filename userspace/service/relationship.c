@@ -190,6 +190,15 @@ static void refresh_primary(struct relationship *r)
 			r->track.disks[i].dirty_chunks * r->track.disks[i].chunk_bytes;
 }
 
+/* A host may be the replica of its own, by the same relationship. */
+static bool is_reversed(const struct relationship *r)
+{
+	const struct relationship *primary =
+		relationship_find(r->service, r->status.vm, RELATIONSHIP_PRIMARY);
+
+	return primary && strcmp(primary->state.relationship, r->status.relationship);
+}
+
 static void refresh_replica(struct relationship *r)
 {
 	struct relationship_view *view = &r->view;
@@ -207,6 +216,7 @@ static void refresh_replica(struct relationship *r)
 	view->points = status->points;
 	view->tests = status->tests;
 	view->failover_point = status->failover.pass;
+	view->reversed = is_reversed(r);
 	view->receiving_pass = status->receiving_pass;
 	view->receiving_done_bytes = status->receiving_done_bytes;
 	view->receiving_total_bytes = status->receiving_total_bytes;

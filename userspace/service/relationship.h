@@ -57,6 +57,7 @@ struct relationship_view {
 		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
 	uint64_t failover_point;
+	bool reversed;			/* of a replica: its VM is replicated from here by now */
 	uint32_t points, tests;
 	/* the gravest comes first, and is @reason */
 	unsigned int issue_count;

@@ -22,6 +22,7 @@ static const struct method {
 	sd_bus_message_handler_t run;
 } methods[] = {
 	{ "CreateReplicationRelationship", GUARD_CONFIGURE, setup_create },
+	{ "ReverseReplicationRelationship", GUARD_CONFIGURE, setup_reverse },
 	{ "ModifyReplicationSettings", GUARD_CONFIGURE, setup_modify },
 	{ "RemoveReplicationRelationship", GUARD_CONFIGURE, setup_remove },
 	{ "TestReplicationConnection", GUARD_OPERATE, setup_test_connection },
@@ -74,6 +75,14 @@ static const sd_bus_vtable vtable[] = {
 	 * The job ends when the replica has answered and the disks are tracked.
 	 */
 	CHANGE("CreateReplicationRelationship", "sa{sv}",
+	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(ReplicationSettingData)),
+	/*
+	 * Where the VM was failed over to, for good: it is replicated back from the disks that it
+	 * runs from now, named in the order of GetFailoverSystems, to its old primary, which must
+	 * have given that role up. The job ends as that of CreateReplicationRelationship; a seeded
+	 * initial replication begins with its end.
+	 */
+	CHANGE("ReverseReplicationRelationship", "sa{sv}",
 	       SD_BUS_PARAM(ComputerSystem) SD_BUS_PARAM(ReplicationSettingData)),
 	/* What is not named stays. IncludedDisks cannot be changed. */
 	CHANGE("ModifyReplicationSettings", "sa{sv}",

@@ -20,18 +20,25 @@ static void on_created(struct job *job)
 {
 	struct work_create *create = job->arg;
 
+	struct relationship *r;
+
 	if (job->rc)
 		return;
-	if (relationship_new_primary(job->service, create->file))
-		create->file = NULL;
-	else
+	r = relationship_new_primary(job->service, create->file);
+	if (!r) {
 		job->rc = err_sys(&job->err, -ENOMEM, "the service must be started again to see %s", job->vm);
+		return;
+	}
+	create->file = NULL;
+	/* So that who waits for it finds it with the end of this job. */
+	if (r->state.start_wanted)
+		relationship_start_pass(r, JOB_INITIAL);
 }
 
 static int create_job(struct service *service, sd_bus_message *m, struct work_create *create)
 {
 	struct job_spec spec = {
-		.type = JOB_CREATE,
+		.type = create->replica_dir ? JOB_REVERSE : JOB_CREATE,
 		.vm = create->state.vm,
 		.run = work_create,
 		.done = on_created,
@@ -57,7 +64,8 @@ static unsigned int primaries(const struct service *service)
 	for (r = service->relationships; r; r = r->next)
 		count += r->mode == RELATIONSHIP_PRIMARY;
 	for (job = service->jobs; job; job = job->next)
-		count += job->view.type == JOB_CREATE && !job_ended(job);
+		count += (job->view.type == JOB_CREATE || job->view.type == JOB_REVERSE) &&
+			 !job_ended(job);
 	return count;
 }
 
@@ -83,20 +91,11 @@ static int check_name(struct service *service, sd_bus_message *m, const char *vm
 	return -EINVAL;
 }
 
-int setup_create(sd_bus_message *m, void *userdata, sd_bus_error *error)
+/* At the settings of @create's relationship, which is taken over. */
+static int create(struct service *service, sd_bus_message *m, struct work_create *create)
 {
-	struct service *service = userdata;
-	struct work_create *create;
 	struct err e = { 0 };
-	const char *vm;
-	int rc = sd_bus_message_read(m, "s", &vm);
 
-	if (rc < 0 || check_name(service, m, vm, &rc))
-		return rc;
-	create = calloc(1, sizeof(*create));
-	if (!create)
-		return answer_code(m, SERVICE_OUT_OF_MEMORY, "there is no memory for a relationship");
-	strcpy(create->state.vm, vm);
 	settings_defaults(&create->state);
 	if (settings_read(m, true, &create->state, &e) ||
 	    disks_check(service, &create->state, &e)) {
@@ -104,6 +103,69 @@ int setup_create(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		return answer_err(m, &e);
 	}
 	return create_job(service, m, create);
+}
+
+static struct work_create *new_create(const char *vm)
+{
+	struct work_create *create = calloc(1, sizeof(*create));
+
+	if (create)
+		strcpy(create->state.vm, vm);
+	return create;
+}
+
+int setup_create(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct work_create *work;
+	const char *vm;
+	int rc = sd_bus_message_read(m, "s", &vm);
+
+	if (rc < 0 || check_name(userdata, m, vm, &rc))
+		return rc;
+	work = new_create(vm);
+	if (!work)
+		return answer_code(m, SERVICE_OUT_OF_MEMORY, "there is no memory for a relationship");
+	return create(userdata, m, work);
+}
+
+/* --- ReverseReplicationRelationship --------------------------------------------------- */
+
+/* 0, or the answer has been given (*rc). */
+static int check_failed_over(struct service *service, sd_bus_message *m, const char *vm, int *rc)
+{
+	const struct relationship *r = relationship_find(service, vm, RELATIONSHIP_REPLICA);
+
+	if (!r)
+		*rc = answer_code(m, SERVICE_NOT_FOUND,
+				  "this host has no replica of '%.64s': run this where it was failed over to", vm);
+	else if (r->removal || r->job)
+		*rc = answer_code(m, SERVICE_IN_USE, "something else works on the replica of %s: try again", vm);
+	else if (r->status.failover.state != STORE_FAILOVER_COMMITTED)
+		*rc = answer_code(m, SERVICE_INVALID_STATE,
+				  "%s is not failed over to this host for good: run `vmreplica failover %s` and `vmreplica commit %s` first",
+				  vm, vm, vm);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+int setup_reverse(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct service *service = userdata;
+	struct work_create *work;
+	const char *vm;
+	int rc = sd_bus_message_read(m, "s", &vm);
+
+	if (rc < 0 || check_failed_over(service, m, vm, &rc) || check_name(service, m, vm, &rc))
+		return rc;
+	work = new_create(vm);
+	if (!work)
+		return answer_code(m, SERVICE_OUT_OF_MEMORY, "there is no memory for a relationship");
+	work->replica_dir = service->replica_dir;
+	/* What the old primary has is compared with, and only what differs sent. */
+	work->state.start_wanted = work->state.resync_wanted = true;
+	work->state.initial_type = STATE_INITIAL_SEEDED;
+	return create(service, m, work);
 }
 
 /* --- ModifyReplicationSettings ------------------------------------------------------- */

@@ -5,6 +5,7 @@
 
 #include "service.h"
 
+int setup_reverse(sd_bus_message *m, void *service, sd_bus_error *error);
 int setup_create(sd_bus_message *m, void *service, sd_bus_error *error);
 int setup_modify(sd_bus_message *m, void *service, sd_bus_error *error);
 int setup_remove(sd_bus_message *m, void *service, sd_bus_error *error);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../common/format.h"
 #include "../common/log.h"
@@ -11,6 +12,7 @@
 #include "../primary/planned.h"
 #include "../primary/record.h"
 #include "../primary/track.h"
+#include "../store/failover.h"
 #include "work.h"
 
 #define DELETE_TRIES		50	/* for the replica to notice that its primary hung up */
@@ -53,11 +55,35 @@ static int track_new(struct work_create *create, struct err *e)
 	return rc;
 }
 
+/* What is replicated back has the names that it came with, so that it meets what is there. */
+static int take_names(struct work_create *create, struct err *e)
+{
+	struct state *state = &create->state;
+	struct store_writables list;
+	int rc = store_writables(create->replica_dir, state->vm, &list, e);
+	unsigned int i;
+
+	if (rc)
+		return rc;
+	if (!list.count || list.at[0].name[0])
+		rc = err_set(e, -EINVAL, "%s is no longer failed over", state->vm);
+	else if (list.at[0].disk_count != state->disk_count)
+		rc = err_set(e, -EINVAL,
+			     "%s has %u disks, and %u were named: name all of them, in the order of `vmreplica failover %s --list`",
+			     state->vm, list.at[0].disk_count, state->disk_count, state->vm);
+	for (i = 0; !rc && i < state->disk_count; i++)
+		strcpy(state->disks[i].name, list.at[0].disks[i].name);
+	store_writables_free(&list);
+	return rc;
+}
+
 int work_create(struct job *job, struct err *e)
 {
 	struct work_create *create = job->arg;
-	int rc = peer_probe(create->state.host, create->state.port, job->cancel_fd, e);
+	int rc = create->replica_dir ? take_names(create, e) : 0;
 
+	if (!rc)
+		rc = peer_probe(create->state.host, create->state.port, job->cancel_fd, e);
 	return rc ? rc : track_new(create, e);
 }
 

@@ -13,6 +13,8 @@
 struct work_create {
 	const char *dir;		/* of the state files */
 	struct state state;
+	/* of a reverse: where the store is whose failover's disks these are; null: none */
+	const char *replica_dir;
 	struct state_file *file;	/* the result */
 };
 
