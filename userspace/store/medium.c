@@ -80,8 +80,10 @@ int medium_write(int dir_fd, const struct medium *m, struct err *e)
 {
 	struct json_object *o = to_json(m);
 	char *text = o ? sealed_text(o, MAX_BYTES) : NULL;
-	int ret = text ? replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, strlen(text), NULL) : -ENOMEM;
+	int ret = -ENOMEM;
 
+	if (text)
+		ret = replace_file(dir_fd, FILE_NAME, TEMP_NAME, text, strlen(text), NULL);
 	json_object_put(o);
 	free(text);
 	return ret ? err_sys(e, ret, "cannot write %s of the export of %s", FILE_NAME, m->vm) : 0;
