@@ -90,6 +90,7 @@ static __always_inline void cbt_disk_mark(struct cbt_disk *disk, unsigned int sl
 	u64 last = (end - 1 - disk->first) >> disk->chunk_shift;
 	struct cbt_disk_stats __percpu *stats = disk->stats;
 
+	cbt_debug_mark_delay();
 	if (cbt_debug_forget_mark())
 		return;
 	if (likely(from == last)) {

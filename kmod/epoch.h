@@ -85,6 +85,7 @@ static inline struct cbt_epoch *cbt_epoch_enter(struct cbt_epochs *epochs)
 /* Any context, on any CPU. */
 static inline void cbt_epoch_leave(struct cbt_epoch *epoch)
 {
+	cbt_debug_leave_delay();
 	smp_wmb();	/* marks before the count; pairs with cbt_epoch_drained() */
 	this_cpu_dec(*epoch->inflight);
 	/* A missed hint costs the waiter one tick: it looks again by itself. */

@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
+#include "debug.h"
 #include "disk.h"
 #include "group.h"
 #include "preserve.h"
@@ -152,7 +153,8 @@ static struct kept *alloc_kept(struct cbt_preserve *preserve)
 	s64 bytes = kept_bytes(nr);
 	struct kept *kept;
 
-	if (atomic64_add_return(bytes, &preserve->group->kept_bytes) > budget_bytes())
+	if (atomic64_add_return(bytes, &preserve->group->kept_bytes) > budget_bytes() ||
+	    cbt_debug_fail_keep())
 		goto err_charge;
 	kept = kzalloc(struct_size(kept, pages, nr), GFP_KEEP);
 	if (!kept)
@@ -321,7 +323,7 @@ bool cbt_preserve_look(struct cbt_preserve *preserve, struct cbt_disk *disk,
 		       const struct cbt_epoch *epoch, u64 first, u64 end)
 {
 	/* Pairs with cbt_preserve_fail(). */
-	if (smp_load_acquire(&preserve->off))
+	if (smp_load_acquire(&preserve->off) || cbt_debug_skip_hold())
 		return false;
 	if (epoch->slot != READ_ONCE(preserve->slot))
 		return wanted(preserve, disk, first, end);
@@ -436,7 +438,8 @@ static void fill(struct cbt_preserve *preserve, struct batch *batch)
 
 	if (!batch->count)
 		return;
-	failed = read_batch(preserve, batch);
+	cbt_debug_keep_delay();
+	failed = read_batch(preserve, batch) || cbt_debug_fail_keep();
 	if (failed)
 		cbt_preserve_fail(preserve);
 	for (i = 0; i < batch->count; i++) {
@@ -595,7 +598,7 @@ void cbt_preserve_patch(struct cbt_preserve *preserve, struct bio *bio, struct b
 	struct bvec_iter at;
 	struct bio_vec bv;
 
-	if (xa_empty(&preserve->kept))
+	if (xa_empty(&preserve->kept) || cbt_debug_skip_patch())
 		return;
 	rcu_read_lock();
 	__bio_for_each_segment(bv, bio, at, iter) {
