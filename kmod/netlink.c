@@ -10,7 +10,9 @@
 #include "netlink.h"
 #include "nl-gen.h"
 #include "pass.h"
+#include "preserve.h"
 #include "tap.h"
+#include "write.h"
 
 #define MAP_REPLY_BYTES	(32 << 10)
 
@@ -55,7 +57,9 @@ static int fill_group(struct sk_buff *skb, struct cbt_group *group)
 	    nla_put_u32(skb, CBT_A_GROUP_DISKS, group->nr_disks) ||
 	    nla_put_u32(skb, CBT_A_GROUP_PASS, pass_of(&group->consumers[0])) ||
 	    nla_put_u32(skb, CBT_A_GROUP_CONSUMERS, consumers) ||
-	    nla_put_u64_64bit(skb, CBT_A_GROUP_MEMORY, cbt_group_memory(group), CBT_A_GROUP_PAD))
+	    nla_put_u64_64bit(skb, CBT_A_GROUP_MEMORY, cbt_group_memory(group), CBT_A_GROUP_PAD) ||
+	    nla_put_u64_64bit(skb, CBT_A_GROUP_SHARED_MEMORY,
+			      cbt_write_memory() + cbt_preserve_memory(), CBT_A_GROUP_PAD))
 		return -EMSGSIZE;
 	return 0;
 }

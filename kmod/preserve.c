@@ -104,6 +104,11 @@ void cbt_preserve_exit(void)
 	rcu_barrier();	/* kept chunks on their way out */
 }
 
+u64 cbt_preserve_memory(void)
+{
+	return HELD_RESERVE * sizeof(struct held);
+}
+
 unsigned int cbt_preserve_hold_ms(void)
 {
 	return READ_ONCE(hold_ms);

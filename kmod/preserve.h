@@ -61,6 +61,8 @@ struct cbt_preserve {
 	atomic_t nr_held;		/* writes that wait, for who looks on */
 };
 
+/* Bytes of the reserve that all groups share. */
+u64 cbt_preserve_memory(void);
 /* No write waits longer than this for the past, but for the read under way. */
 unsigned int cbt_preserve_hold_ms(void);
 

@@ -58,6 +58,16 @@ void cbt_write_put_back(struct cbt_write *chain)
 	}
 }
 
+u64 cbt_write_memory(void)
+{
+	u64 ready = RESERVE;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		ready += READ_ONCE(per_cpu(cbt_write_stock, cpu).count);
+	return ready * sizeof(struct cbt_write);
+}
+
 static void drain_stocks(void)
 {
 	struct cbt_write *write;

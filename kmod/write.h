@@ -36,6 +36,9 @@ struct cbt_write {
 int cbt_write_init(void);
 void cbt_write_exit(void);
 
+/* Bytes of the contexts that are ready, for all groups; those in flight are not among them. */
+u64 cbt_write_memory(void);
+
 /*
  * The free contexts of a CPU, chained through @private. An ended one is pushed, in any context,
  * by one compare-and-exchange. Who needs one takes the whole chain and puts the rest of it

@@ -95,6 +95,7 @@ static int take_group(struct nlattr **attrs, struct nlmsghdr *answer, void *arg)
 	info->pass = get_u32(attrs[CBT_A_GROUP_PASS]);
 	info->memory_bytes = get_u64(attrs[CBT_A_GROUP_MEMORY]);
 	info->consumers = get_u32(attrs[CBT_A_GROUP_CONSUMERS]);
+	info->shared_bytes = get_u64(attrs[CBT_A_GROUP_SHARED_MEMORY]);
 	return 0;
 }
 

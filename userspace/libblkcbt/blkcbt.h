@@ -36,6 +36,7 @@ struct cbt_group_info {
 	uint32_t pass;		/* id of the first consumer's pass under way, 0: none */
 	uint64_t memory_bytes;	/* kernel memory of the group and all its disks */
 	uint32_t consumers;	/* how many it has, 1 to 8 */
+	uint64_t shared_bytes;	/* kernel memory that all groups share; the same for each */
 };
 
 int cbt_group_new(struct cbt *cbt, const char *name, uint32_t *group);
