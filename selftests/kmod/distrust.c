@@ -261,4 +261,28 @@ TEST_F(distrust, write_in_flight_when_the_disk_was_added)
 	EXPECT_STREQ("", rig_marked(rig, 0));
 }
 
+/* It passes writes on, but accounts for them, and therefore ends them itself. */
+TEST_F(distrust, write_in_flight_when_the_array_was_added)
+{
+	struct rig *rig = &self->rig;
+	const char *array = "/dev/md7", *stuck = rig_dm("stuck", "0 32768 linear %s 0", rig_brd(0)),
+		   *other = rig_dm("other", "0 32768 linear %s 0", rig_brd(1));
+	struct rig_async *write;
+
+	rig_must("modprobe -q md-raid0 && mdadm --build %s --level=raid0 --raid-devices=2 %s %s "
+		 ">/dev/null 2>&1", array, stuck, other);
+	rig_size(array);	/* what the first opening reads must not be stuck */
+	rig_must("dmsetup suspend --nolockfs --noflush stuck");
+	write = rig_write_begin(array, 0, CHUNK);
+	rig_track(rig, array, CHUNK);
+	rig_trust(rig);
+	EXPECT_EQ(0, rig_info(rig, 0).untrusted);
+	ASSERT_FALSE(rig_write_done(write));
+	rig_must("dmsetup resume stuck");
+	EXPECT_EQ(0, rig_write_end(write));
+	EXPECT_EQ(CBT_UNTRUSTED_UNKNOWN_WRITE,
+		  rig_wait_untrusted(rig, 0, CBT_UNTRUSTED_UNKNOWN_WRITE));
+	EXPECT_STREQ("untrusted", rig_marked(rig, 0));
+}
+
 TEST_HARNESS_MAIN
