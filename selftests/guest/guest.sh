@@ -119,6 +119,32 @@ ends_what_does_not_come_up() {
 	expect "no output" is "$(cat "$work/out")" ''
 }
 
+# expect_threads THREADS VERSION KERNEL: of a QEMU of that version, which only notes what it is
+# asked for.
+expect_threads() {
+	echo "$2" >"$work/version"
+	run --kernel "$3" -- true
+	expect "$1 thread with QEMU $2 and Linux $3" grep -q "thread=$1 " "$work/asked"
+}
+
+emulates_newer_kernels_as_its_qemu_can() {
+	local PATH=$work/bin:$PATH
+	export PATH
+	# Where nothing is emulated there is nothing to choose.
+	grep -q tcg "$build"/guest/accel-* || return 0
+	mkdir "$work/bin"
+	cat >"$work/bin/qemu-system-x86_64" <<-END
+		#!/bin/sh
+		[ "\$1" != --version ] || exec sed 's/.*/QEMU emulator version & (Debian)/' $work/version
+		echo "\$* " >$work/asked
+	END
+	chmod +x "$work/bin/qemu-system-x86_64"
+	expect_threads single 7.2.22 7.3
+	expect_threads multi 7.2.22 6.1
+	expect_threads multi 8.1.0 7.3
+	expect_threads multi 10.0.2 7.3
+}
+
 reports_a_reset_as_no_result() {
 	run -- sh -c 'echo b >/proc/sysrq-trigger; sleep 100'
 	expect "status 123" is "$status" 123
@@ -275,7 +301,8 @@ fi
 tests=(passes_output_and_arguments passes_binary_output_whole passes_the_status
 	passes_a_signal_as_status tells_an_unknown_command
 	does_not_wait_for_what_the_command_leaves passes_output_as_it_comes
-	reports_a_timeout ends_what_does_not_come_up reports_a_reset_as_no_result reports_a_panic
+	reports_a_timeout ends_what_does_not_come_up
+	emulates_newer_kernels_as_its_qemu_can reports_a_reset_as_no_result reports_a_panic
 	reports_a_warning_though_the_command_succeeds reports_an_oops
 	takes_only_the_kernels_own_lines_for_reports shares_a_folder
 	leaves_the_host_alone keeps_what_a_disk_holds
