@@ -2,9 +2,8 @@
 #
 # make            the module for the installed kernel headers, and all of userspace
 # make demo       installs what it needs, builds, replicates a disk in use: see README.md
-# make check      installs what it needs, builds, runs all tests (the module's on 6.1 and 7.3);
-#                 check-unit, check-kmod, check-guest, check-e2e, check-model and check-meta run
-#                 one group, on 6.1 (selftests/run)
+# make check      installs what it needs, builds, runs all tests; check-unit, check-kmod,
+#                 check-guest, check-e2e, check-model and check-meta run one group (selftests/run)
 # make bench-tracker  measures what tracking costs, in a guest (tools/bench-tracker --help)
 # make check-kernels   the kernel tests on Debian's 6.1, 6.12 and newest backport (7.3)
 # make check-arm64     compiles the module for arm64, without a warning
@@ -131,7 +130,7 @@ check-build: deps-build
 # Kernels are fetched before the tests, whose limits that would not keep; lint needs the newest.
 check: check-build
 	@tools/kernel 7.3 >/dev/null
-	@selftests/run --kernel 6.1 --kernel 7.3 all
+	@selftests/run all
 
 .PHONY: check-kernels check-arm64
 check-kernels: check-build
