@@ -24,7 +24,8 @@ INTO        = $(INSTALL) -D -m 644
 INSTALLED   = $(PREFIX)/sbin/vmreplicad $(PREFIX)/bin/vmreplica \
 	      $(LIBDIR)/$(LIBRARY) $(LIBDIR)/libblkcbt.so.0 $(LIBDIR)/libblkcbt.so \
 	      $(LIBDIR)/pkgconfig/blkcbt.pc $(INCLUDEDIR)/blkcbt.h $(INCLUDEDIR)/linux/blkcbt.h \
-	      $(UNITDIR)/vmreplicad.service $(POLICYDIR)/org.vmreplica.conf \
+	      $(UNITDIR)/vmreplicad.service $(UNITDIR)/vmreplica-tracking.service \
+	      $(UNITDIR)/sysinit.target.wants/vmreplica-tracking.service $(POLICYDIR)/org.vmreplica.conf \
 	      $(ACTIONDIR)/org.vmreplica.policy $(PREFIX)/share/doc/vmreplica/vmreplica.conf \
 	      $(PREFIX)/share/bash-completion/completions/vmreplica \
 	      $(foreach m,$(notdir $(MANPAGES)),$(MANDIR)/man$(lastword $(subst ., ,$m))/$m)
@@ -48,8 +49,11 @@ install-programs: programs $(MANPAGES)
 	$(INTO) userspace/libblkcbt/blkcbt.h $(DESTDIR)$(INCLUDEDIR)/blkcbt.h
 	$(INTO) include/uapi/linux/blkcbt.h $(DESTDIR)$(INCLUDEDIR)/linux/blkcbt.h
 	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
-	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' userspace/service/vmreplicad.service \
-		>$(DESTDIR)$(UNITDIR)/vmreplicad.service
+	for unit in vmreplicad vmreplica-tracking; do \
+		sed 's,/usr/sbin/,$(PREFIX)/sbin/,' userspace/service/$$unit.service \
+			>$(DESTDIR)$(UNITDIR)/$$unit.service || exit; done
+	$(INSTALL) -d $(DESTDIR)$(UNITDIR)/sysinit.target.wants
+	ln -sf ../vmreplica-tracking.service $(DESTDIR)$(UNITDIR)/sysinit.target.wants/
 	$(INTO) userspace/service/org.vmreplica.conf $(DESTDIR)$(POLICYDIR)/org.vmreplica.conf
 	$(INTO) userspace/service/org.vmreplica.policy $(DESTDIR)$(ACTIONDIR)/org.vmreplica.policy
 	$(INTO) userspace/service/vmreplica.conf $(DESTDIR)$(PREFIX)/share/doc/vmreplica/vmreplica.conf
@@ -85,6 +89,7 @@ uninstall:
 		rm -f $(DESTDIR)$(SYSCONFDIR)/vmreplica/vmreplica.conf	# as it was installed
 	rmdir $(DESTDIR)$(SYSCONFDIR)/vmreplica 2>/dev/null || true
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	rmdir $(DESTDIR)$(UNITDIR)/sysinit.target.wants 2>/dev/null || true
 	rm -rf $(DESTDIR)$(DKMSDIR)
 	rmdir $(addprefix $(DESTDIR),$(INCLUDEDIR)/linux $(INCLUDEDIR)) 2>/dev/null || true
 	for ko in $(DESTDIR)/lib/modules/*/updates/kmod/blkcbt.ko; do \

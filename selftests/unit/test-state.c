@@ -31,6 +31,8 @@ static struct state sample(void)
 		.generation = 9,
 		.prepared = true,
 		.medium_awaited = true,
+		.saved_token = "8f1f2b8e-5f0e-4c55-9d2b-4f8c8e0f3a11",
+		.saved_boot = "1c9b0e53-77a5-4f0a-8f9f-0a7d3a9d1c22",
 		.last_pass = 12,
 		.last_point = 11,
 		.last_point_time_us = 1790000000123456,

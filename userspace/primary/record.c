@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <stdio.h>
 
 #include "../common/datetime.h"
 #include "record.h"
@@ -24,6 +25,15 @@ int record_generation(struct state_file *file, uint64_t generation, struct err *
 int record_prepared(struct state_file *file, bool prepared, struct err *e)
 {
 	state_file_begin(file)->prepared = prepared;
+	return state_file_end(file, e);
+}
+
+int record_saved(struct state_file *file, const char *token, const char *boot, struct err *e)
+{
+	struct state *state = state_file_begin(file);
+
+	snprintf(state->saved_token, sizeof(state->saved_token), "%s", token);
+	snprintf(state->saved_boot, sizeof(state->saved_boot), "%s", boot);
 	return state_file_end(file, e);
 }
 

@@ -65,6 +65,11 @@ int record_durable(struct state_file *file, const struct record_pass *pass, stru
  */
 int record_prepared(struct state_file *file, bool prepared, struct err *e);
 
+/*
+ * What the tracker holds is saved with this token, in this boot; "": it is not, or counts no longer.
+ */
+int record_saved(struct state_file *file, const char *token, const char *boot, struct err *e);
+
 /* A pass failed, with this negative errno: counts only. */
 int record_failure(struct state_file *file, int code, struct err *e);
 

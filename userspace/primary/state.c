@@ -113,6 +113,8 @@ char *state_encode(const struct state *state)
 	put(o, "medium_awaited", json_object_new_boolean(state->medium_awaited));
 	put(o, "generation", json_object_new_uint64(state->generation));
 	put(o, "prepared", json_object_new_boolean(state->prepared));
+	put(o, "saved_token", json_object_new_string(state->saved_token));
+	put(o, "saved_boot", json_object_new_string(state->saved_boot));
 	put(o, "last_pass", json_object_new_uint64(state->last_pass));
 	put(o, "last_point", json_object_new_uint64(state->last_point));
 	put(o, "last_point_time_us", json_object_new_uint64(state->last_point_time_us));
@@ -299,6 +301,8 @@ static void decode_state(struct decoder *d, struct state *state)
 	state->medium_awaited = get_flag(d, "medium_awaited");
 	state->generation = get_number(d, "generation", 0, INT64_MAX);
 	state->prepared = get_flag(d, "prepared");
+	get_text_or_none(d, "saved_token", state->saved_token, sizeof(state->saved_token));
+	get_text_or_none(d, "saved_boot", state->saved_boot, sizeof(state->saved_boot));
 	state->last_pass = get_number(d, "last_pass", 0, INT64_MAX);
 	state->last_point = get_number(d, "last_point", 0, INT64_MAX);
 	state->last_point_time_us = get_number(d, "last_point_time_us", 0, INT64_MAX);

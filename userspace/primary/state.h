@@ -100,6 +100,11 @@ struct state {
 	 * without loss: no pass begins until the user takes that back.
 	 */
 	bool prepared;
+	/*
+	 * What the tracker held was saved, or was about to be, in the boot of that id: marks.h.
+	 * UUIDs; "": it was not.
+	 */
+	char saved_token[37], saved_boot[37];
 	uint64_t last_pass;		/* newest acknowledged pass, 0: none */
 	uint64_t last_point;		/* newest acknowledged pass that is a point, 0: none */
 	uint64_t last_point_time_us;	/* its cut, microseconds since 1970 UTC */

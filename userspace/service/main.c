@@ -14,6 +14,7 @@
 #include "job_object.h"
 #include "journal.h"
 #include "options.h"
+#include "reboots.h"
 #include "relationship.h"
 #include "relationship_object.h"
 #include "schedule.h"
@@ -125,7 +126,11 @@ static void load(const char *vm, void *arg)
 	if (state_file_load(service->primary_dir, vm, &file, &e)) {
 		log_err("%s: %s", vm, e.text);
 		relationship_new_damaged(service, vm, e.text);
-	} else if (!relationship_new_primary(service, file)) {
+		return;
+	}
+	/* Where it was not done as the host came up. */
+	reboots_restore(file, service->primary_dir, vm);
+	if (!relationship_new_primary(service, file)) {
 		log_err("%s: no memory for the relationship", vm);
 		state_file_close(file);
 	}
@@ -274,6 +279,8 @@ int main(int argc, char **argv)
 		log_err("%s", e.text);
 	if (rc || options.check_config)
 		return rc ? 1 : 0;
+	if (options.save_tracking || options.restore_tracking)
+		return reboots_run(service.config.state_dir, options.save_tracking) ? 1 : 0;
 	rc = start(&service, &options);
 	if (!rc) {
 		sd_notify(0, "READY=1");

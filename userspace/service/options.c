@@ -8,7 +8,7 @@
 
 enum {
 	KEY_STATE_DIR = 0x100, KEY_LISTEN, KEY_NO_LISTEN, KEY_BUS, KEY_SESSION_BUS, KEY_CONFIG,
-	KEY_CHECK_CONFIG
+	KEY_CHECK_CONFIG, KEY_SAVE_TRACKING, KEY_RESTORE_TRACKING
 };
 
 const char *argp_program_version = "vmreplicad " VMREPLICA_VERSION;
@@ -23,6 +23,10 @@ static const struct argp_option argp_options[] = {
 	{ "no-listen", KEY_NO_LISTEN, NULL, 0, "Be a primary only", 0 },
 	{ "bus", KEY_BUS, "ADDRESS", 0, "Use this D-Bus instead of the system's", 0 },
 	{ "session-bus", KEY_SESSION_BUS, NULL, 0, "Use the session's D-Bus", 0 },
+	{ "save-tracking", KEY_SAVE_TRACKING, NULL, 0,
+	  "Only save what the tracker holds, before the host goes down, with machines and service stopped; the disks are read-only then", 0 },
+	{ "restore-tracking", KEY_RESTORE_TRACKING, NULL, 0,
+	  "Only give it back to the tracker, before any machine starts", 0 },
 	{ "verbose", 'v', NULL, 0, "Log more", 0 },
 	{ 0 }
 };
@@ -43,6 +47,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_CHECK_CONFIG:
 		line->options->check_config = true;
+		return 0;
+	case KEY_SAVE_TRACKING:
+		line->options->save_tracking = true;
+		return 0;
+	case KEY_RESTORE_TRACKING:
+		line->options->restore_tracking = true;
 		return 0;
 	case KEY_STATE_DIR:
 		if (strlen(arg) >= sizeof(ignored.state_dir))

@@ -13,6 +13,8 @@ struct options {
 	bool session_bus;
 	bool verbose;
 	bool check_config;		/* that is all */
+	bool save_tracking;		/* for a reboot; that is all */
+	bool restore_tracking;		/* after it; that is all */
 };
 
 /*
