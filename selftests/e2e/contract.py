@@ -296,8 +296,9 @@ def test_create_refuses():
     answers("an interval in words", WRONG_TYPE,
             create("vm1", settings(IncludedDisks=["/dev/vda"], RecoveryConnectionPoint=dbus.UInt32(5))))
     answers("a rate of 1", INVALID, create("vm1", basic("/dev/vda", MaximumRate=1)))
-    answers("25 points", INVALID, create("vm1", basic("/dev/vda", RecoveryHistory=dbus.UInt16(25))))
-    answers("hourly points", NOT_SUPPORTED, create("vm1", basic("/dev/vda", RecoveryHistory=dbus.UInt16(24))))
+    answers("256 points", INVALID, create("vm1", basic("/dev/vda", RecoveryHistory=dbus.UInt16(256))))
+    answers("points a century apart", INVALID,
+            create("vm1", basic("/dev/vda", RecoveryHistorySpacing=dbus.UInt32(3155760000))))
     answers("snapshots", NOT_SUPPORTED,
             create("vm1", basic("/dev/vda", ApplicationConsistentSnapshotInterval=dbus.UInt16(1))))
     answers("snapshots of 13 hours", INVALID,

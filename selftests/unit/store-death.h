@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "store-world.h"
+#include "userspace/store/tree.h"
 
 enum death {
 	KILLED,
@@ -31,7 +32,7 @@ enum death {
 struct undo {
 	ino_t ino; /* file, or the directory of a name */
 	int fd; /* of the file or directory; kept open */
-	bool is_name;
+	bool is_name, is_dir;
 	/* data: what was there, and how long the file was */
 	uint64_t offset, bytes, size;
 	void *old;
@@ -63,13 +64,15 @@ static void undo_name(const struct undo *u)
 {
 	if (u->from[0])
 		syscall(SYS_renameat2, u->fd, u->name, u->fd, u->from, 0);
+	else if (u->is_dir)
+		tree_remove(u->fd, u->name); /* with what in it was synced */
 	else
 		syscall(SYS_unlinkat, u->fd, u->name, 0);
 	if (u->saved[0])
 		syscall(SYS_linkat, saved_fd, u->saved, u->fd, u->name, 0);
 }
 
-static void die(void)
+static void undo_all(void)
 {
 	bool names = death == ALL_LOST || death == NAMES_LOST,
 	     data = death == ALL_LOST || death == DATA_LOST;
@@ -86,6 +89,13 @@ static void die(void)
 			 (data || (death == SOME_LOST && (chance >> u->ino % 61 & 1))))
 			undo_data(u);
 	}
+}
+
+static void die(void)
+{
+	/* What changes files from here on is not the store. */
+	die_at = 0;
+	undo_all();
 	_exit(99);
 }
 
@@ -260,6 +270,20 @@ int unlinkat(int dir_fd, const char *name, int flags)
 	return syscall(SYS_unlinkat, dir_fd, name, flags);
 }
 
+int mkdirat(int dir_fd, const char *name, mode_t mode)
+{
+	struct stat st;
+
+	if (step())
+		return -1;
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW)) {
+		remember_name(dir_fd, name, "");
+		if (die_at && death != ERROR_RETURNED)
+			undos[undo_count - 1].is_dir = true;
+	}
+	return syscall(SYS_mkdirat, dir_fd, name, mode);
+}
+
 int openat(int dir_fd, const char *name, int flags, ...)
 {
 	struct stat st;
@@ -276,7 +300,7 @@ int openat(int dir_fd, const char *name, int flags, ...)
 
 #define SEED 77
 #define OPS  6
-#define LAST_PASS 9 /* that the model knows */
+#define LAST_PASS 16 /* that the model knows */
 
 static void two_disks(struct world *w)
 {

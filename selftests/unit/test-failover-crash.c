@@ -87,7 +87,7 @@ static void do_steps(struct world *w)
 
 	if (store_open(w->root, WORLD_VM, &store, &e))
 		return;
-	store_set_keep(store, KEEP);
+	store_set_history(store, KEEP - 1, 0);
 	for (unsigned int step = 1; step < STEPS; step++) {
 		if (do_step(w, store, step, &e))
 			break;
@@ -204,7 +204,7 @@ static void check_after_steps(struct world *w)
 	      holds(w, &steps[next], store_last_pass(store), state));
 	check_stands(w);
 	world_check_points(w);
-	store_set_keep(store, KEEP);
+	store_set_history(store, KEEP - 1, 0);
 	go_on(w, store);
 	CHECK_EQ(store_next_generation(store, &e), 0);
 	store_close(store);

@@ -45,7 +45,7 @@ static struct store *reopen(struct world *w, struct store *store)
 
 	store_close(store);
 	CHECK_EQ(store_open(w->root, WORLD_VM, &store, &e), 0);
-	store_set_keep(store, KEEP);
+	store_set_history(store, KEEP - 1, 0);
 	return store;
 }
 
@@ -157,7 +157,7 @@ TEST(a_point_with_a_test_is_not_merged)
 	struct err e = { 0 };
 	uint64_t oldest;
 
-	store_set_keep(store, KEEP);
+	store_set_history(store, KEEP - 1, 0);
 	CHECK_EQ(begin(&w, "one", 3), 0);
 	for (uint64_t id = 5; id <= 5 * KEEP; id++) {
 		pass(&w, store, id);

@@ -2,7 +2,10 @@
 /* The replica role as primaries see it: opening, passes, taking over, releasing, deleting. */
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "ship-rig.h"
 #include "userspace/replica/failover.h"
@@ -362,6 +365,120 @@ TEST(address_in_use)
 	stop();
 }
 
+static int keep(int sock, uint32_t points, uint32_t spacing_s, struct err *e)
+{
+	const struct wire_keep what = { points, spacing_s };
+	const struct wire_header h = { .type = WIRE_KEEP, .payload_bytes = sizeof(what) };
+
+	return session_send(sock, &h, &what, e);
+}
+
+static bool becomes_points(unsigned int points)
+{
+	for (unsigned int i = 0; i < 200; i++) {
+		if (only_status().points == points)
+			return true;
+		usleep(50000);
+	}
+	return false;
+}
+
+TEST(the_primary_says_what_is_kept)
+{
+	struct session_open open = offer(1);
+	struct session_opened opened;
+	struct wire_header h;
+	struct err e = { 0 };
+	int sock;
+
+	start();
+	sock = connect_as(&open, &opened, &e);
+	CHECK_EQ(zero_pass(sock, 1, WIRE_PASS_INITIAL, &e), 0);
+	for (uint64_t pass = 2; pass <= 5; pass++)
+		CHECK_EQ(zero_pass(sock, pass, WIRE_PASS_DELTA, &e), 0);
+	CHECK_EQ(only_status().points, 4);
+	CHECK_EQ(keep(sock, 1, 0, &e), 0);
+	CHECK_EQ(zero_pass(sock, 6, WIRE_PASS_DELTA, &e), 0);
+	CHECK(becomes_points(2));
+	CHECK_EQ(keep(sock, WIRE_MAX_KEEP_POINTS + 1, 0, &e), 0);
+	CHECK_EQ(session_receive(sock, &h, NULL, 0, -1, 10, &e), -EPROTO);
+	close(sock);
+	CHECK_EQ(only_status().points, 2);
+	stop();
+}
+
+/* Leaves @left bytes of the file system. */
+static void fill_up(off_t left)
+{
+	static const char zeros[65536];
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/.ballast", root);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	CHECK(!ftruncate(fd, lseek(fd, 0, SEEK_CUR) - left));
+	close(fd);
+}
+
+static void check_full(void)
+{
+	static const char full[] = "the replica host's disk is full: make room in";
+	struct session_open open = offer(1);
+	struct session_opened opened;
+	struct err e = { 0 };
+	char path[96];
+	int sock = connect_as(&open, &opened, &e);
+
+	CHECK_EQ(zero_pass(sock, 1, WIRE_PASS_INITIAL, &e), 0);
+	CHECK_EQ(zero_pass(sock, 2, WIRE_PASS_DELTA, &e), 0);
+	CHECK_STR(only_status().trouble, "");
+	fill_up(1 << 20);
+	for (unsigned int i = 0; i < 2; i++) { /* it stays so as long as it is so */
+		CHECK_EQ(zero_pass(sock, 3, WIRE_PASS_DELTA, &e), -ENOSPC);
+		CHECK(strstr(e.text, full) != NULL);
+		CHECK_STR(only_status().trouble, e.text);
+		CHECK_EQ(only_status().points, 1);
+		close(sock);
+		CHECK(becomes_unconnected());
+		sock = connect_as(&open, &opened, &e);
+		CHECK_EQ(opened.last_pass, 2);
+	}
+	snprintf(path, sizeof(path), "%s/.ballast", root);
+	CHECK(!unlink(path));
+	CHECK_EQ(zero_pass(sock, 3, WIRE_PASS_DELTA, &e), 0);
+	CHECK_STR(only_status().trouble, "");
+	CHECK_EQ(only_status().points, 2);
+	CHECK(only_status().used_bytes > 0);
+	close(sock);
+}
+
+TEST(a_full_disk_is_said_on_both_sides)
+{
+	int status;
+
+	fflush(stdout);
+	if (!fork()) {
+		unit_failures = 0;
+		/* Before there are threads, which would not come along. */
+		if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL)) {
+			printf("# needs root to mount a small file system: left out\n");
+			exit(0);
+		}
+		start();
+		CHECK(!mount("none", root, "tmpfs", 0, "size=64m"));
+		check_full();
+		replica_stop(replica);
+		CHECK(!umount(root));
+		rmdir(root);
+		exit(!!unit_failures);
+	}
+	CHECK(wait(&status) > 0);
+	CHECK_EQ(status, 0);
+}
+
 UNIT_MAIN(T(open_pass_status), T(disks_that_differ), T(takes_over_from_a_hung_connection),
 	  T(another_relationship), T(stops_at_once), T(nobody_listens), T(address_in_use),
-	  T(failed_over))
+	  T(failed_over),
+	  T(the_primary_says_what_is_kept), T(a_full_disk_is_said_on_both_sides))

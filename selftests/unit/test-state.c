@@ -39,6 +39,7 @@ static struct state sample(void)
 		.start_time_us = 1790000000000000,
 		.rate = 5 << 20,
 		.auto_resync = { true, STATE_AUTO_FROM, STATE_AUTO_TO },
+		.history = { 24, 3600 },
 		.last_sent_time_us = 1790000000223456,
 		.period = { 1790000000000000, 5, 2, 1, 3, 1 << 20, 1 << 19, 700, 300 },
 		.statistics = { 12, 3, 1 << 30, 1 << 20, 4096, 99, 1500 },
@@ -131,7 +132,7 @@ TEST(bounds)
 {
 	static const char *const bad[][2] = {
 		{ "\"version\"", "1" }, { "\"from_minute\"", "1440" }, { "\"since_us\"", "-1" },
-		{ "\"start_time_us\"", "\"now\"" }, { "\"rate_bytes_per_second\"", "-5" }, { "\"vm\"", "\"../x\"" }, { "\"vm\"", "\"\"" }, { "\"vm\"", "7" },
+		{ "\"start_time_us\"", "\"now\"" }, { "\"rate_bytes_per_second\"", "-5" }, { "\"history_points\"", "256" }, { "\"vm\"", "\"../x\"" }, { "\"vm\"", "\"\"" }, { "\"vm\"", "7" },
 		{ "\"relationship\"", "\"no\"" }, { "\"port\"", "0" }, { "\"port\"", "65536" },
 		{ "\"port\"", "-1" }, { "\"interval_seconds\"", "0" }, { "\"interval_seconds\"", "86401" },
 		{ "\"initial_type\"", "4" }, { "\"export_directory\"", "null" },

@@ -22,6 +22,8 @@ struct shared { /* of the child that dies, for its parent */
 #define FIRST_NEW 5 /* passes 1 to 4 are there before */
 #define LAST_NEW  7
 #define KEEP	  2
+#define THIN_FROM 14 /* passes that are there before some are thinned out */
+#define SPAN_S	  100 /* all of them are within */
 
 static bool whole(uint64_t id)
 {
@@ -47,7 +49,7 @@ static void do_passes(struct world *w)
 
 	if (store_open(w->root, WORLD_VM, &store, &e))
 		return;
-	store_set_keep(store, KEEP);
+	store_set_history(store, KEEP - 1, 0);
 	for (uint64_t id = FIRST_NEW; id <= LAST_NEW; id++) {
 		shared->begun = id;
 		if (world_pass(w, store, SEED, id, OPS, whole(id), &e))
@@ -87,6 +89,35 @@ static void do_initial(struct world *w)
 		shared->initial = true;
 	store_close(store);
 }
+static void fourteen_passes(struct world *w)
+{
+	struct store *store;
+	struct err e = { 0 };
+
+	CHECK_EQ(store_create(w->root, &w->spec, &store, &e), 0);
+	for (uint64_t id = 1; id <= THIN_FROM; id++)
+		CHECK_EQ(world_pass(w, store, SEED, id, OPS, whole(id), &e), 0);
+	store_close(store);
+}
+
+static void do_thin(struct world *w)
+{
+	struct store *store;
+	struct err e = { 0 };
+
+	if (store_open(w->root, WORLD_VM, &store, &e))
+		return;
+	store_set_history(store, 1, SPAN_S);
+	if (!store_maintain(store, -1, -1, &e)) {
+		shared->begun = THIN_FROM + 1;
+		if (!world_pass(w, store, SEED, THIN_FROM + 1, OPS, true, &e)) {
+			shared->acknowledged = THIN_FROM + 1;
+			store_maintain(store, -1, -1, &e);
+		}
+	}
+	store_close(store);
+}
+
 /* --- what must hold after it --------------------------------------------- */
 
 /* At least @min, and the newest whole pass up to the last one is a point. */
@@ -123,7 +154,7 @@ static void check_after_passes(struct world *w)
 	CHECK(last == acknowledged || last == shared->begun);
 	world_check_points(w);
 	check_points_kept(w, last);
-	store_set_keep(store, KEEP);
+	store_set_history(store, KEEP - 1, 0);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	world_check_points(w);
 	/* The model counts passes from one to the next: go on behind the last. */
@@ -131,6 +162,33 @@ static void check_after_passes(struct world *w)
 	CHECK_EQ(world_pass(w, store, SEED, LAST_NEW + 1, OPS, true, &e), 0);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	CHECK(world_check_points(w) <= KEEP);
+	store_close(store);
+}
+
+static void check_after_thin(struct world *w)
+{
+	uint64_t acknowledged = shared->acknowledged ? shared->acknowledged : THIN_FROM, last;
+	struct store *store = NULL;
+	struct err e = { 0 };
+	int ret;
+
+	world_check_points(w);
+	ret = store_open(w->root, WORLD_VM, &store, &e);
+	if (ret)
+		printf("# %s\n", e.text);
+	CHECK_EQ(ret, 0);
+	if (ret)
+		return;
+	last = store_last_pass(store);
+	CHECK(last == acknowledged || last == shared->begun);
+	world_check_points(w);
+	check_points_kept(w, last);
+	store_set_history(store, 1, SPAN_S);
+	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
+	world_model(w, SEED, last, THIN_FROM + 2, OPS);
+	CHECK_EQ(world_pass(w, store, SEED, THIN_FROM + 2, OPS, true, &e), 0);
+	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
+	CHECK(world_check_points(w) <= 2 + 8);
 	store_close(store);
 }
 
@@ -165,9 +223,15 @@ TEST(death_during_passes_and_merges)
 	with_every_death(do_passes, check_after_passes, four_passes);
 }
 
+TEST(death_during_thinning)
+{
+	with_every_death(do_thin, check_after_thin, fourteen_passes);
+}
+
 TEST(death_during_the_initial_pass)
 {
 	with_every_death(do_initial, check_after_initial, NULL);
 }
 
-UNIT_MAIN(T(death_during_passes_and_merges), T(death_during_the_initial_pass))
+UNIT_MAIN(T(death_during_passes_and_merges), T(death_during_thinning),
+	  T(death_during_the_initial_pass))

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "store-world.h"
+#include "userspace/store/failover.h"
 
 static const char *parent(void)
 {
@@ -66,7 +67,7 @@ TEST(every_point_is_exact)
 	pass(&w, store, 11, 8, 30, true);
 	CHECK_EQ(world_check_points(&w), 3);
 	world_check_points_with_qemu(&w);
-	store_set_keep(store, 2);
+	store_set_history(store, 1, 0);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	CHECK_EQ(world_check_points(&w), 2);
 	world_check_points_with_qemu(&w);
@@ -104,7 +105,7 @@ TEST(whole_disk_of_zeros)
 	pass(&w, store, 1, 3, 0, true);
 	CHECK_EQ(world_check_points(&w), 2);
 	world_check_points_with_qemu(&w);
-	store_set_keep(store, 1);
+	store_set_history(store, 0, 0);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	CHECK_EQ(world_check_points(&w), 1);
 	snprintf(path, sizeof(path), "%s/" WORLD_VM "/vda/base.raw", w.root);
@@ -270,22 +271,22 @@ TEST(newest_point_stays)
 
 	three_disks(&w, parent());
 	store = create(&w);
-	store_set_keep(store, 2);
+	store_set_history(store, 1, 0);
 	pass(&w, store, 2, 1, 10, true);
 	pass(&w, store, 2, 2, 10, true);
-	for (unsigned int id = 3; id <= 9; id++) {
+	for (unsigned int id = 3; id <= 33; id++) {
 		pass(&w, store, 2, id, 4, false);
 		CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	}
-	CHECK_EQ(world_check_points(&w), 1); /* the chain has eight passes now, of two */
-	pass(&w, store, 2, 10, 4, false);
+	CHECK_EQ(world_check_points(&w), 1); /* the chain has 32 passes now, of two */
+	pass(&w, store, 2, 34, 4, false);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	CHECK_EQ(world_check_points(&w), 0); /* more cannot be borne */
-	pass(&w, store, 2, 11, 4, true);
+	pass(&w, store, 2, 35, 4, true);
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	CHECK_EQ(world_check_points(&w), 1);
 	CHECK_EQ(store_points(w.root, WORLD_VM, &points, &e), 0);
-	CHECK_STR(points.at[0].id, "11");
+	CHECK_STR(points.at[0].id, "35");
 	store_points_free(&points);
 	world_check_points_with_qemu(&w);
 	store_close(store);
@@ -318,7 +319,7 @@ TEST(open_point_stays)
 
 	three_disks(&w, parent());
 	store = create(&w);
-	store_set_keep(store, 1);
+	store_set_history(store, 0, 0);
 	pass(&w, store, 21, 1, 40, true);
 	pass(&w, store, 21, 2, 10, true);
 	for (unsigned int i = 0; i < 3; i++) {
@@ -328,14 +329,14 @@ TEST(open_point_stays)
 		bases[i] = open(path, O_RDONLY | O_CLOEXEC);
 		CHECK(overlays[i] >= 0 && bases[i] >= 0);
 	}
-	for (unsigned int id = 3; id <= 17; id++) {
+	for (unsigned int id = 3; id <= 49; id++) {
 		pass(&w, store, 21, id, 10, true);
 		CHECK_EQ(store_maintain(store, -1, -1, &e), 1);
 		check_held(&w, 2, overlays, bases);
 	}
-	CHECK_EQ(world_check_points(&w), 16);
+	CHECK_EQ(world_check_points(&w), 48);
 	/* Then it is too much, and said so. */
-	CHECK_EQ(store_pass_begin(store, 18, STORE_PASS_DELTA, &p, &e), -EBUSY);
+	CHECK_EQ(store_pass_begin(store, 50, STORE_PASS_DELTA, &p, &e), -EBUSY);
 	for (unsigned int i = 0; i < 3; i++) {
 		close(overlays[i]);
 		CHECK_EQ(store_maintain(store, -1, -1, &e), 1); /* one disk is enough */
@@ -343,7 +344,7 @@ TEST(open_point_stays)
 	}
 	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
 	CHECK_EQ(world_check_points(&w), 1);
-	pass(&w, store, 21, 18, 10, true);
+	pass(&w, store, 21, 50, 10, true);
 	world_check_points_with_qemu(&w);
 	store_close(store);
 	world_exit(&w);
@@ -363,7 +364,7 @@ TEST(merge_in_pieces)
 
 	world_init(&w, parent(), 2, sizes, chunks);
 	store = create(&w);
-	store_set_keep(store, 1);
+	store_set_history(store, 0, 0);
 	pass(&w, store, 3, 1, 5, true);
 	pass(&w, store, 3, 2, 40, true);
 	pass(&w, store, 3, 3, 10, true);
@@ -391,6 +392,88 @@ TEST(merge_in_pieces)
 	world_check_points_with_qemu(&w);
 	store_close(store);
 	close(stop);
+	world_exit(&w);
+}
+
+static bool has_point(const struct world *w, const char *id)
+{
+	struct store_points points;
+	struct err e = { 0 };
+	bool found = false;
+
+	CHECK_EQ(store_points(w->root, WORLD_VM, &points, &e), 0);
+	for (unsigned int i = 0; i < points.count; i++)
+		found |= !strcmp(points.at[i].id, id);
+	store_points_free(&points);
+	return found;
+}
+
+/* Passes come each second, a point of every ten is to stay: the newest three of these. */
+TEST(history_is_thinned)
+{
+	struct store *store;
+	struct err e = { 0 };
+	struct world w;
+
+	three_disks(&w, parent());
+	store = create(&w);
+	store_set_history(store, 3, 10);
+	for (unsigned int id = 1; id <= 47; id++) {
+		pass(&w, store, 31, id, 6, id % 7 != 3);
+		CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
+		CHECK(world_check_points(&w) <= 1 + 3 + 8);
+	}
+	/* Pass 10 ends a span of three that are behind the newest of the fifth one, 40. */
+	CHECK(!has_point(&w, "11") && has_point(&w, "20") && has_point(&w, "30"));
+	CHECK(has_point(&w, "40") && has_point(&w, "47") && !has_point(&w, "10"));
+	world_check_points_with_qemu(&w);
+	/* A history of none leaves the newest. */
+	store_set_history(store, 0, 10);
+	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
+	CHECK_EQ(world_check_points(&w), 1);
+	CHECK(has_point(&w, "47"));
+	store_close(store);
+	world_exit(&w);
+}
+
+/* Who has a point open, or a test on one, while it or what is around it is merged. */
+TEST(history_in_use)
+{
+	char path[2 * PATH_MAX];
+	uint8_t *shows;
+	struct store *store;
+	struct err e = { 0 };
+	struct world w;
+	int fd;
+
+	three_disks(&w, parent());
+	store = create(&w);
+	store_set_history(store, 2, 100);
+	/* The smallest are merged first. */
+	for (unsigned int id = 1; id <= 8; id++)
+		pass(&w, store, 32, id, id >= 5 && id <= 7 ? 1 : 12, true);
+	CHECK_EQ(store_test_begin(w.root, WORLD_VM, "one", 5, &e), 0);
+	snprintf(path, sizeof(path), "%s/" WORLD_VM "/vda/000000000006.qcow2", w.root);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (unsigned int id = 9; id <= 40; id++) {
+		pass(&w, store, 32, id, 12, true);
+		CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
+	}
+	CHECK(has_point(&w, "5") && !has_point(&w, "6") && has_point(&w, "2"));
+	CHECK(world_check_points(&w) <= 1 + 2 + 1 + 8);
+	/* What is held open, over what it lay on, is what it was. */
+	shows = malloc(w.disks[0].size_bytes);
+	memcpy(shows, w.shows[5][0], w.disks[0].size_bytes);
+	world_read_clusters(fd, shows, w.disks[0].size_bytes);
+	CHECK(!memcmp(shows, w.shows[6][0], w.disks[0].size_bytes));
+	free(shows);
+	close(fd);
+	CHECK_EQ(store_test_end(w.root, WORLD_VM, "one", &e), 0);
+	pass(&w, store, 32, 41, 12, true);
+	CHECK_EQ(store_maintain(store, -1, -1, &e), 0);
+	CHECK(!has_point(&w, "5"));
+	world_check_points_with_qemu(&w);
+	store_close(store);
 	world_exit(&w);
 }
 
@@ -625,5 +708,6 @@ TEST(file_too_large)
 
 UNIT_MAIN(T(every_point_is_exact), T(whole_disk_of_zeros), T(initial_pass_goes_on), T(refusals),
 	  T(release_move_delete), T(open_cleans_up), T(newest_point_stays), T(open_point_stays),
-	  T(merge_in_pieces), T(damaged_manifest), T(impossible_manifest), T(file_system_full),
+	  T(merge_in_pieces), T(history_is_thinned),
+	  T(history_in_use), T(damaged_manifest), T(impossible_manifest), T(file_system_full),
 	  T(file_too_large))

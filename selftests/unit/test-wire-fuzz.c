@@ -299,7 +299,7 @@ TEST(streams)
 		CHECK(r <= 0 && !r == !e.text[0]);
 		CHECK_EQ(store_last_pass(rig.store), r ? before : begin.pass);
 		accepted += !r;
-		store_set_keep(rig.store, 4);
+		store_set_history(rig.store, 3, 0);
 		CHECK_EQ(store_maintain(rig.store, -1, -1, &e), 0);
 	}
 	printf("# %u streams, %u of them accepted\n", rounds, accepted);

@@ -67,6 +67,7 @@ static const struct wire_compare wire_compare = { { 0xc0, 0xff, 0xee } };
 /* Two runs of the segment, the last of which is of a single chunk. */
 static const uint8_t wire_hashes[2 * WIRE_HASH_BYTES] = { 1, 2, 3, [16] = 4, 5, 6 };
 static const uint32_t wire_compared[] = { 1, 0x01020304, 0x05060708, 0, 0 };
+static const struct wire_keep wire_keep = { .points = 24, .spacing_s = 3600 };
 static const char data[] = "sixteen bytes...";
 
 /* DATA's payload is shorter than any chunk: enough to show the bytes. */
@@ -95,6 +96,7 @@ static const struct example examples[] = {
 			.raw_bytes = 33 * 4096 }, wire_compared },
 	{ "await", { .type = WIRE_AWAIT, .sequence = 1 }, NULL },
 	{ "awaiting", { .type = WIRE_AWAITING, .sequence = 1 }, NULL },
+	{ "keep", { .type = WIRE_KEEP, .payload_bytes = sizeof(wire_keep) }, &wire_keep },
 	{ "error", { .type = WIRE_ERROR, .payload_bytes = sizeof(wire_error) }, &wire_error },
 };
 

@@ -34,9 +34,9 @@ struct client_relationship {
 	char path[CLIENT_PATH_BYTES];
 	char vm[CLIENT_TEXT_BYTES], uuid[CLIENT_TEXT_BYTES], reason[CLIENT_TEXT_BYTES];
 	char host[CLIENT_TEXT_BYTES], job[CLIENT_TEXT_BYTES];
-	uint16_t mode, state, health, port;
-	uint32_t interval_s, points, tests;
-	uint64_t failover_point;
+	uint16_t mode, state, health, port, history;
+	uint32_t history_spacing_s, interval_s, points, tests;
+	uint64_t failover_point, used_bytes;
 	bool compress, initial_complete, connected, released;
 	uint64_t last_point_time_us, last_point, last_pass, pending_bytes;
 	uint64_t start_time_us, last_apply_time_us, rate, rate_now;

@@ -21,6 +21,10 @@
 	{ "auto-resync", OPTIONS_KEY_AUTO_RESYNC, "WHEN", 0, \
 	  "After tracking was interrupted, resynchronize by itself: off, on (18:30-06:00), or HH:MM-HH:MM", 0 }
 
+#define OPTION_HISTORY \
+	{ "history", OPTIONS_KEY_HISTORY, "POINTS[@TIME]", 0, \
+	  "Points to keep below the newest: one of each hour (24), of each 30 minutes (48@30m), of each pass (24@pass)", 0 }
+
 /* --- enable ------------------------------------------------------------------------ */
 
 static const struct argp_option create_options[] = {
@@ -30,6 +34,7 @@ static const struct argp_option create_options[] = {
 	OPTION_NO_COMPRESS,
 	OPTION_RATE,
 	OPTION_AUTO_RESYNC,
+	OPTION_HISTORY,
 	CLI_OPTION_JSON,
 	{ 0 }
 };
@@ -167,6 +172,7 @@ int cli_modify(int argc, char **argv)
 		OPTION_NO_COMPRESS,
 		OPTION_RATE,
 		OPTION_AUTO_RESYNC,
+		OPTION_HISTORY,
 		CLI_OPTION_JSON,
 		{ 0 }
 	};
@@ -185,7 +191,7 @@ int cli_modify(int argc, char **argv)
 	if (!rc && !o.vm)
 		rc = err_set(&e, -EINVAL, "VM is missing: see `vmreplica modify --help`");
 	if (!rc && !o.host[0] && !o.interval_s && !o.compress && !o.no_compress && !o.rate_given &&
-	    !o.auto_given)
+	    !o.auto_given && !o.history_given)
 		rc = err_set(&e, -EINVAL, "nothing is to be changed: see `vmreplica modify --help`");
 	if (!rc)
 		rc = options_send(&o, "ModifyReplicationSettings", NULL, &e);

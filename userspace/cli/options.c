@@ -94,6 +94,37 @@ static error_t parse_auto(const char *arg, struct options *o)
 	return 0;
 }
 
+/* "24", which are hourly, "48@30m", "10@pass"; the service knows the bounds. */
+static error_t parse_history(const char *arg, struct options *o)
+{
+	static const char units[] = "smhd";
+	static const uint32_t seconds[] = { 1, 60, 3600, 86400 };
+	unsigned long points, number = 1;
+	const char *unit;
+	char *end;
+
+	if (arg[0] < '0' || arg[0] > '9')
+		return cli_usage("the history must be a number of points, such as 24, 48@30m or 10@pass, not '%.60s'", arg);
+	points = strtoul(arg, &end, 10);
+	o->history_given = true;
+	o->history = points < UINT16_MAX ? points : UINT16_MAX;
+	if (!strcmp(end, "@pass")) {
+		o->spacing_s = 0;
+		return 0;
+	}
+	if (*end == '@' && end[1] >= '1' && end[1] <= '9') {
+		number = strtoul(end + 1, &end, 10);
+		unit = *end ? strchr(units, *end) : NULL;
+		end += !!*end;
+	} else {
+		unit = units + 2;
+	}
+	if (*end || !unit || number > 1000000)
+		return cli_usage("the time between points must be such as 90s, 30m, 1h, 1d or pass: '%.60s' is not understood", arg);
+	o->spacing_s = number * seconds[unit - units];
+	return 0;
+}
+
 error_t options_parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -122,6 +153,8 @@ error_t options_parse(int key, char *arg, struct argp_state *state)
 		return parse_rate(arg, o);
 	case OPTIONS_KEY_AUTO_RESYNC:
 		return parse_auto(arg, o);
+	case OPTIONS_KEY_HISTORY:
+		return parse_history(arg, o);
 	case ARGP_KEY_ARG:
 		if (o->vm)
 			return cli_usage("'%.60s' is one argument too many", arg);
@@ -181,6 +214,9 @@ static int append_settings(sd_bus_message *m, const struct options *o)
 	if (rc >= 0 && o->auto_from[0])
 		rc = sd_bus_message_append(m, "{sv}{sv}", "AutoResynchronizeIntervalStart", "s",
 					   o->auto_from, "AutoResynchronizeIntervalEnd", "s", o->auto_to);
+	if (rc >= 0 && o->history_given)
+		rc = sd_bus_message_append(m, "{sv}{sv}", "RecoveryHistory", "q", o->history,
+					   "RecoveryHistorySpacing", "u", o->spacing_s);
 	return rc < 0 ? rc : sd_bus_message_close_container(m);
 }
 

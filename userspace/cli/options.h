@@ -23,6 +23,9 @@ struct options {
 	bool rate_given;
 	uint64_t rate;		/* bytes a second, 0: none */
 	bool auto_given, auto_resync;
+	bool history_given;
+	uint16_t history;	/* points */
+	uint32_t spacing_s;	/* between them, 0: of each pass */
 	char auto_from[8], auto_to[8];	/* "HH:MM"; "": not given */
 };
 
@@ -34,6 +37,7 @@ enum {
 	OPTIONS_KEY_NO_COMPRESS,
 	OPTIONS_KEY_RATE,
 	OPTIONS_KEY_AUTO_RESYNC,
+	OPTIONS_KEY_HISTORY,
 };
 
 /* argp parser for a struct options. */

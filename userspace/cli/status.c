@@ -39,6 +39,8 @@ static void primary_json(struct json *json, const struct client_relationship *r)
 	json_number(json, "interval", r->interval_s);
 	json_flag(json, "compress", r->compress);
 	json_number(json, "rate", r->rate);
+	json_number(json, "history_points", r->history);
+	json_number(json, "history_spacing", r->history_spacing_s);
 	json_time(json, "scheduled_start_time", r->start_time_us);
 	json_time(json, "last_apply_time", r->last_apply_time_us);
 	json_number(json, "pending_bytes", r->pending_bytes);
@@ -58,6 +60,7 @@ static void replica_json(struct json *json, const struct client_relationship *r)
 	json_text(json, "pending_bytes", NULL);
 	json_number(json, "points", r->points);
 	json_number(json, "tests", r->tests);
+	json_number(json, "used_bytes", r->used_bytes);
 	json_number(json, "failover_point", r->failover_point);
 	json_flag(json, "connected", r->connected);
 	json_flag(json, "released", r->released);
@@ -146,6 +149,11 @@ static void print_primary(const struct client_relationship *r)
 		printf(", at most %s/s", format_bytes(r->rate, size));
 	printf("\n");
 	print_point(r);
+	printf("  history       %u points below it, ", r->history);
+	if (r->history_spacing_s)
+		printf("one of each %s\n", format_seconds(r->history_spacing_s, time));
+	else
+		printf("one of each pass\n");
 	if (r->passes)
 		printf("  last pass     %" PRIu64 ": %s, %s on the wire, %s\n", r->last_pass,
 		       format_bytes(r->last_bytes, size), format_bytes(r->last_wire_bytes, wire),
@@ -164,7 +172,8 @@ static void print_replica(const struct client_relationship *r)
 	printf("  primary       %s\n", r->released ? "ended the replication" :
 	       r->connected ? "connected" : "not connected just now");
 	print_point(r);
-	printf("  points        %u: see `vmreplica points %s`\n", r->points, r->vm);
+	printf("  points        %u, in %s: see `vmreplica points %s`\n", r->points,
+	       format_bytes(r->used_bytes, done), r->vm);
 	if (r->tests)
 		printf("  tests         %u: see `vmreplica test-failover %s --list`\n", r->tests, r->vm);
 	if (r->receiving_pass)

@@ -411,6 +411,18 @@ static uint64_t extent_bytes(const struct ship_disk *disks)
 	return bytes;
 }
 
+/* Ahead of each pass, since the settings may have changed. Who takes an export keeps no points. */
+static int send_keep(struct pass *p, struct err *e)
+{
+	const struct wire_keep keep = {
+		.points = p->state.history.points,
+		.spacing_s = p->state.history.spacing_s,
+	};
+	const struct wire_header header = { .type = WIRE_KEEP, .payload_bytes = sizeof(keep) };
+
+	return p->spec->export ? 0 : session_send(p->spec->peer->sock, &header, &keep, e);
+}
+
 static int send_begin(struct pass *p, struct err *e)
 {
 	struct wire_pass_begin begin = {
@@ -423,8 +435,9 @@ static int send_begin(struct pass *p, struct err *e)
 		.payload_bytes = sizeof(begin),
 		.sequence = p->plan.pass,
 	};
+	int rc = send_keep(p, e);
 
-	return session_send(p->spec->peer->sock, &header, &begin, e);
+	return rc ? rc : session_send(p->spec->peer->sock, &header, &begin, e);
 }
 
 static int send_data(struct pass *p, struct err *e)

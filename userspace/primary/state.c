@@ -103,6 +103,8 @@ char *state_encode(const struct state *state)
 	put(o, "start_time_us", json_object_new_uint64(state->start_time_us));
 	put(o, "rate_bytes_per_second", json_object_new_uint64(state->rate));
 	put(o, "auto_resynchronize", encode_auto(&state->auto_resync));
+	put(o, "history_points", json_object_new_uint64(state->history.points));
+	put(o, "history_spacing_seconds", json_object_new_uint64(state->history.spacing_s));
 	put(o, "initial_complete", json_object_new_boolean(state->initial_complete));
 	put(o, "replica_opened", json_object_new_boolean(state->replica_opened));
 	put(o, "initial_type", json_object_new_int(state->initial_type));
@@ -291,6 +293,8 @@ static void decode_state(struct decoder *d, struct state *state)
 	state->start_time_us = get_number(d, "start_time_us", 0, INT64_MAX);
 	state->rate = get_number(d, "rate_bytes_per_second", 0, RATE_MAX_BYTES);
 	decode_auto(d, &state->auto_resync);
+	state->history.points = get_number(d, "history_points", 0, STORE_MAX_HISTORY);
+	state->history.spacing_s = get_number(d, "history_spacing_seconds", 0, STORE_MAX_SPACING_S);
 	state->initial_complete = get_flag(d, "initial_complete");
 	state->replica_opened = get_flag(d, "replica_opened");
 	state->initial_type = get_number(d, "initial_type", STATE_INITIAL_NONE, STATE_INITIAL_SEEDED);

@@ -64,6 +64,11 @@ struct state_auto {
 #define STATE_AUTO_FROM		(18 * 60 + 30)
 #define STATE_AUTO_TO		(6 * 60)
 
+/* Which points the replica keeps below the newest one, as store_set_history(). */
+struct state_history {
+	uint32_t points, spacing_s;
+};
+
 struct state {
 	char vm[64];
 	char relationship[37];		/* UUID; also the name of the group in the kernel */
@@ -76,6 +81,7 @@ struct state {
 	uint64_t start_time_us;		/* and is to begin then, since 1970 UTC; 0: at once */
 	uint64_t rate;			/* limit in bytes a second, 0: none; see rate.h */
 	struct state_auto auto_resync;
+	struct state_history history;
 	bool initial_complete;		/* the replica holds all of a full pass; deltas follow */
 	bool replica_opened;		/* the replica may know of this relationship */
 	enum state_initial initial_type;	/* as StartReplication was asked last */

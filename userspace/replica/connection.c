@@ -290,6 +290,27 @@ static int send_opened(struct connection *c, const struct store *store, struct e
 
 /* --- frames between passes -------------------------------------------------- */
 
+/*
+ * A full disk is said in the same words to both sides, whatever found it out: it is the one failure
+ * that somebody has to do something about here.
+ */
+static int tell_full(struct connection *c, int r, struct err *e)
+{
+	char what[160];
+
+	if (r != -ENOSPC && r != -EDQUOT) {
+		if (!r)
+			troubles_set(&c->all->troubles, c->vm, NULL);
+		return r;
+	}
+	snprintf(what, sizeof(what), "%.150s", e->text);
+	err_set(e, r,
+		"the replica host's disk is full: make room in %.100s there, and passes go on by themselves; all points are kept (%s)",
+		c->all->root, what);
+	troubles_set(&c->all->troubles, c->vm, e->text);
+	return r;
+}
+
 static int receive_one_pass(struct connection *c, struct store *store,
 			    const struct wire_header *header, const struct wire_pass_begin *begin,
 			    struct err *e)
@@ -308,14 +329,14 @@ static int receive_one_pass(struct connection *c, struct store *store,
 	 */
 	r = c->generation ? 0 : store_next_generation(store, e);
 	if (r)
-		return r;
+		return tell_full(c, r, e);
 	c->generation = store_generation(store);
 	atomic_store(&c->progress.done_bytes, 0);
 	atomic_store(&c->progress.wire_bytes, 0);
 	atomic_store(&c->receiving_pass, begin->pass);
 	r = receive_pass(c->sock, store, begin, NULL, &c->progress, c->stop_fd, e);
 	atomic_store(&c->receiving_pass, 0);
-	return r;
+	return tell_full(c, r, e);
 }
 
 static int release(struct connection *c, struct store *store, struct err *e)
@@ -337,6 +358,14 @@ static int await_medium(struct connection *c, struct store *store,
 	return r ? r : session_send(c->sock, &awaiting, NULL, e);
 }
 
+static int keep_points(struct store *store, const struct wire_keep *keep, struct err *e)
+{
+	if (keep->points > WIRE_MAX_KEEP_POINTS || keep->spacing_s > WIRE_MAX_KEEP_SPACING_S)
+		return err_set(e, -EPROTO, "the primary asked for a history that is not possible");
+	store_set_history(store, keep->points, keep->spacing_s);
+	return 0;
+}
+
 static void maintain(struct connection *c, struct store *store, int busy_fd)
 {
 	struct err e;
@@ -351,6 +380,7 @@ static int serve_passes(struct connection *c, struct store *store, struct err *e
 	union {
 		struct wire_pass_begin begin;
 		struct wire_compare compare;
+		struct wire_keep keep;
 	} payload;
 	struct wire_header header;
 	int r;
@@ -373,6 +403,11 @@ static int serve_passes(struct connection *c, struct store *store, struct err *e
 			break;
 		case WIRE_AWAIT:
 			r = await_medium(c, store, &header, e);
+			if (r)
+				return r;
+			break;
+		case WIRE_KEEP:
+			r = keep_points(store, &payload.keep, e);
 			if (r)
 				return r;
 			break;
@@ -498,6 +533,7 @@ int connections_init(struct connections *all, const char *root)
 	if (all->ended_fd < 0)
 		return -errno;
 	pthread_mutex_init(&all->lock, NULL);
+	troubles_init(&all->troubles);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&all->changed, &attr);
@@ -527,6 +563,7 @@ void connections_exit(struct connections *all)
 			pthread_join(all->at[i].thread, NULL);
 	pthread_cond_destroy(&all->changed);
 	pthread_mutex_destroy(&all->lock);
+	troubles_exit(&all->troubles);
 	close(all->ended_fd);
 }
 

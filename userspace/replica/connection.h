@@ -12,6 +12,7 @@
 
 #include "receive.h"
 #include "replica.h"
+#include "trouble.h"
 
 /* How long a newer connection of a VM, or a deletion, waits for an older one to end. */
 #define CONNECTION_END_S 20
@@ -47,6 +48,7 @@ struct connections {
 	pthread_cond_t changed;		/* a connection has ended (CLOCK_MONOTONIC) */
 	int ended_fd;			/* eventfd: poked when one has ended */
 	uint64_t claims;
+	struct troubles troubles;	/* has a lock of its own */
 	struct connection at[REPLICA_MAX_CONNECTIONS];
 };
 

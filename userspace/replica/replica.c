@@ -215,6 +215,7 @@ static void fill_live(struct replica *replica, struct replica_status *status)
 {
 	struct connection *c;
 
+	troubles_get(&replica->connections.troubles, status->vm, status->trouble);
 	pthread_mutex_lock(&replica->connections.lock);
 	c = __connections_find(&replica->connections, status->vm);
 	if (c) {
@@ -243,6 +244,7 @@ int replica_look(struct replica *replica, const char *vm, struct replica_status 
 		.points = points.count,
 		.last_point_time_us = points.count ? points.at[points.count - 1].time_us : 0,
 		.tests = points.tests,
+		.used_bytes = points.used_bytes,
 		.failover = points.failover,
 	};
 	snprintf(status->vm, sizeof(status->vm), "%.63s", vm);

@@ -47,6 +47,8 @@ struct replica_status {
 	unsigned int points;
 	uint64_t last_point_time_us;	/* 0: none */
 	unsigned int tests;		/* failover.h */
+	uint64_t used_bytes;		/* of the file system, by this replica */
+	char trouble[ERR_TEXT_BYTES];	/* why no pass can be taken just now; "": none is known */
 	struct store_failover failover;
 };
 

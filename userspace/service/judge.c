@@ -220,6 +220,9 @@ static void judge_replica(struct relationship *r)
 		add(r, RELATIONSHIP_OK,
 		    "its primary ended the replication; the points are kept until `vmreplica disable %s --delete-points`",
 		    r->status.vm);
+	} else if (r->status.trouble[0]) {
+		r->view.state = RELATIONSHIP_CRITICAL;
+		add(r, RELATIONSHIP_CRITICALLY_ILL, "%s", r->status.trouble);
 	} else if (r->status.awaits_import) {
 		r->view.state = RELATIONSHIP_INITIAL;
 		add(r, RELATIONSHIP_WARNING,

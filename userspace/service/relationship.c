@@ -168,6 +168,8 @@ static void refresh_primary(struct relationship *r)
 	view->interval_s = state->interval_s;
 	view->compress = state->compress;
 	view->rate = state->rate;
+	view->history = state->history.points;
+	view->history_spacing_s = state->history.spacing_s;
 	view->auto_resync = state->auto_resync.enabled;
 	view->start_time_us = state->start_time_us;
 	view->last_sent_time_us = state->last_sent_time_us;
@@ -215,6 +217,7 @@ static void refresh_replica(struct relationship *r)
 	view->last_point_time_us = status->last_point_time_us;
 	view->points = status->points;
 	view->tests = status->tests;
+	view->used_bytes = status->used_bytes;
 	view->failover_point = status->failover.pass;
 	view->reversed = is_reversed(r);
 	view->receiving_pass = status->receiving_pass;

@@ -47,8 +47,8 @@ struct relationship_issue {
 
 /* Properties on the bus, read there by offset. */
 struct relationship_view {
-	uint16_t state, health, mode, port, last_type;
-	uint32_t interval_s;
+	uint16_t state, health, mode, port, last_type, history;
+	uint32_t interval_s, history_spacing_s;
 	int compress, initial_complete, connected, released, auto_resync;
 	const char *vm, *uuid, *reason, *host, *job;
 	uint64_t last_point_time_us, last_point, last_pass, pending_bytes;
@@ -56,7 +56,7 @@ struct relationship_view {
 	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes,
 		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
-	uint64_t failover_point;
+	uint64_t failover_point, used_bytes;
 	bool reversed;			/* of a replica: its VM is replicated from here by now */
 	uint32_t points, tests;
 	/* the gravest comes first, and is @reason */

@@ -97,6 +97,7 @@ int relationship_modify(struct relationship *r, const struct state *from, struct
 	state->compress = from->compress;
 	state->rate = from->rate;
 	state->auto_resync = from->auto_resync;
+	state->history = from->history;
 	rc = state_file_end(r->file, e);
 	if (rc)
 		return rc;

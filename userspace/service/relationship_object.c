@@ -131,8 +131,10 @@ static const sd_bus_vtable vtable[] = {
 			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("EnableWriteOrderPreservationAcrossDisks", "b", get_true, 0,
 			SD_BUS_VTABLE_PROPERTY_CONST),
-	/* no hourly points, no application-consistent ones */
-	SD_BUS_PROPERTY("RecoveryHistory", "q", get_zero, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	/* points below the newest, and the seconds between them, 0: each pass */
+	CHANGING("RecoveryHistory", "q", history),
+	CHANGING("RecoveryHistorySpacing", "u", history_spacing_s),
+	/* no application-consistent points */
 	SD_BUS_PROPERTY("ApplicationConsistentSnapshotInterval", "q", get_zero, 0,
 			SD_BUS_VTABLE_PROPERTY_CONST),
 	/* when the initial replication begins, microseconds since 1970 UTC; 0: no time is set */
@@ -175,6 +177,8 @@ static const sd_bus_vtable vtable[] = {
 	/* tests that stand on points; the point that it is failed over to, 0: it is not */
 	CHANGING("TestReplicaSystems", "u", tests),
 	CHANGING("FailoverPoint", "t", failover_point),
+	/* of its file system, by the points of a replica */
+	MOVING("UsedBytes", "t", used_bytes),
 	CHANGING("Connected", "b", connected),
 	CHANGING("Released", "b", released),
 	CHANGING("ReceivingPass", "t", receiving_pass),

@@ -4,12 +4,13 @@
 
 #include "../common/datetime.h"
 #include "../primary/rate.h"
+#include "../store/store.h"
 #include "../wire/wire.h"
 #include "settings.h"
 
 #define DEFAULT_INTERVAL_S	300
-#define MAX_HISTORY		24	/* Hyper-V's bounds of what we do not do */
-#define MAX_SNAPSHOT_HOURS	12
+#define HISTORY_SPACING_S	3600	/* Hyper-V's points are hourly */
+#define MAX_SNAPSHOT_HOURS	12	/* Hyper-V's bound of what we do not do */
 
 static int copy(char *out, size_t room, const char *text, const char *key, struct err *e)
 {
@@ -125,17 +126,27 @@ static int read_write_order(sd_bus_message *m, struct state *state, struct err *
 	return rc;
 }
 
-/* 0 is Hyper-V's "the newest only"; the replica keeps more than that. */
+/* 0 is the newest point only. */
 static int read_history(sd_bus_message *m, struct state *state, struct err *e)
 {
 	uint16_t points;
 	int rc = sd_bus_message_read(m, "q", &points);
 
-	if (rc >= 0 && points > MAX_HISTORY)
-		return err_set(e, -EINVAL, "RecoveryHistory must be 0 to %d", MAX_HISTORY);
-	if (rc >= 0 && points)
-		return err_set(e, -EOPNOTSUPP,
-			       "RecoveryHistory must be 0: the replica keeps its newest passes, not hourly points");
+	if (rc >= 0 && points > STORE_MAX_HISTORY)
+		return err_set(e, -EINVAL, "RecoveryHistory must be 0 to %d", STORE_MAX_HISTORY);
+	if (rc >= 0)
+		state->history.points = points;
+	return rc;
+}
+
+/* 0: of each pass. */
+static int read_spacing(sd_bus_message *m, struct state *state, struct err *e)
+{
+	int rc = sd_bus_message_read(m, "u", &state->history.spacing_s);
+
+	if (rc >= 0 && state->history.spacing_s > STORE_MAX_SPACING_S)
+		return err_set(e, -EINVAL, "RecoveryHistorySpacing must be 0 to %d seconds",
+			       STORE_MAX_SPACING_S);
 	return rc;
 }
 
@@ -188,6 +199,7 @@ static const struct setting {
 	{ "AutoResynchronizeIntervalEnd", "s", read_auto_to },
 	{ "EnableWriteOrderPreservationAcrossDisks", "b", read_write_order },
 	{ "RecoveryHistory", "q", read_history },
+	{ "RecoveryHistorySpacing", "u", read_spacing },
 	{ "ApplicationConsistentSnapshotInterval", "q", read_snapshots },
 	{ "AuthenticationType", "q", read_authentication },
 	{ "CertificateThumbPrint", "s", ignore },
@@ -246,6 +258,11 @@ static int read_one(sd_bus_message *m, bool fresh, struct state *state, unsigned
 	return rc < 0 ? rc : sd_bus_message_exit_container(m);
 }
 
+static bool given(unsigned int seen, const char *key)
+{
+	return seen & 1u << (find(key) - settings);
+}
+
 void settings_defaults(struct state *state)
 {
 	state->port = WIRE_PORT;
@@ -253,6 +270,7 @@ void settings_defaults(struct state *state)
 	state->compress = true;
 	state->auto_resync.from = STATE_AUTO_FROM;
 	state->auto_resync.to = STATE_AUTO_TO;
+	state->history.points = STORE_HISTORY_POINTS;
 }
 
 int settings_read(sd_bus_message *m, bool fresh, struct state *state, struct err *e)
@@ -270,6 +288,9 @@ int settings_read(sd_bus_message *m, bool fresh, struct state *state, struct err
 		rc = sd_bus_message_exit_container(m);
 	if (rc < 0)
 		return e->code ? e->code : err_sys(e, rc, "cannot read the settings");
+	/* Who knows Hyper-V's setting only means hours. */
+	if (given(seen, "RecoveryHistory") && !given(seen, "RecoveryHistorySpacing"))
+		state->history.spacing_s = HISTORY_SPACING_S;
 	if (!state->disk_count)
 		return err_set(e, -EINVAL, "IncludedDisks is missing: name at least one disk");
 	if (!state->host[0])

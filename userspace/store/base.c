@@ -112,5 +112,5 @@ int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t 
 	if (length)
 		ret = got < 0 && errno == ENOSPC ? -ENOSPC :
 						   copy_by_hand(fd, out, from, in, length);
-	return ret ? err_sys(e, ret, "cannot copy to %s", STORE_BASE_NAME) : 0;
+	return ret ? err_sys(e, ret, "cannot copy what is merged") : 0;
 }

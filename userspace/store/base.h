@@ -17,7 +17,7 @@ bool base_empty(int fd);
 /* Makes a range read as zeros, as a hole where the file system can. */
 int base_zero(int fd, uint64_t offset, uint64_t length, struct err *e);
 
-/* Copies from @from, sharing blocks where the file system can. */
+/* Copies to @fd, be it this or an overlay, from @from, sharing blocks where the file system can. */
 int base_copy(int fd, uint64_t offset, int from, uint64_t from_offset, uint64_t length,
 	      struct err *e);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "clustermap.h"
@@ -165,4 +166,38 @@ enum clustermap_kind clustermap_leaf(const struct clustermap *map, uint64_t leaf
 		return CLUSTERMAP_NONE;
 	*entries = mid->leaves[leaf % MID_LEAVES];
 	return *entries == zero_leaf ? CLUSTERMAP_ALL_ZERO : CLUSTERMAP_MIXED;
+}
+
+/* Whether cluster @index is untouched, and how many from it on, in its leaf, are like it. */
+static bool untouched(const struct clustermap *map, uint64_t index, uint64_t *alike)
+{
+	uint64_t at = index % CLUSTERMAP_LEAF;
+	const uint64_t *entries;
+	enum clustermap_kind kind = clustermap_leaf(map, index / CLUSTERMAP_LEAF, &entries);
+
+	if (kind != CLUSTERMAP_MIXED) {
+		*alike = CLUSTERMAP_LEAF - at;
+		return kind == CLUSTERMAP_NONE;
+	}
+	for (*alike = 1; at + *alike < CLUSTERMAP_LEAF; ++*alike)
+		if (!entries[at + *alike] != !entries[at])
+			break;
+	return !entries[at];
+}
+
+uint64_t clustermap_untouched(const struct clustermap *map, uint64_t *index, uint64_t end)
+{
+	uint64_t alike, count = 0;
+
+	while (*index + count < end) {
+		if (untouched(map, *index + count, &alike))
+			count += alike;
+		else if (count)
+			break;
+		else
+			*index += alike;
+	}
+	if (!count)
+		return 0;
+	return *index + count < end ? count : end - *index;
 }

@@ -33,6 +33,12 @@ int clustermap_set(struct clustermap *map, uint64_t index, uint64_t entry);
 /* Makes @count clusters read as zeros; those with an offset keep it. 0 or -ENOMEM. */
 int clustermap_zero(struct clustermap *map, uint64_t index, uint64_t count);
 
+/*
+ * The first clusters at or behind *@index that are untouched: moves *@index there and returns how
+ * many there are in a row, up to @end; 0: none before @end.
+ */
+uint64_t clustermap_untouched(const struct clustermap *map, uint64_t *index, uint64_t end);
+
 enum clustermap_kind { CLUSTERMAP_NONE, CLUSTERMAP_ALL_ZERO, CLUSTERMAP_MIXED };
 /* What leaf @leaf (clusters @leaf * 512 and on) holds; *@entries is set when it is MIXED. */
 enum clustermap_kind clustermap_leaf(const struct clustermap *map, uint64_t leaf,

@@ -5,7 +5,7 @@
 
 #include <sys/types.h>
 
-#include "manifest.h"
+#include "history.h"
 
 #define STORE_FILE_BYTES	32	/* room for a file's name in a disk's directory */
 #define STORE_BASE_NAME		"base.raw"
@@ -19,7 +19,8 @@ struct store {
 	struct manifest manifest;	/* what the last durable manifest says */
 	bool broken;			/* which manifest is durable is not known: reopen */
 	struct store_pass *pass;	/* the open one, or null */
-	unsigned int keep;
+	struct history history;
+	struct thin *thin;		/* a merge of two overlays that was left early, or null */
 	unsigned int merge_disk;	/* where the merge of manifest.merging_pass goes on */
 	uint64_t merge_position;
 };

@@ -5,64 +5,37 @@
  * names. Documentation/store-format.rst goes through a power cut at each.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base.h"
 #include "qcow2.h"
+#include "share.h"
 #include "tests.h"
+#include "thin.h"
 #include "use.h"
 
-#define RUN_BYTES   (8u << 20) /* copied between two looks at whether to stop */
-#define DIRTY_BYTES (64u << 20) /* copied between two syncs: bounds what memory holds back */
-#define LONG_CHAIN  2 /* times what is kept: from here a merge gets a longer share */
-#define MAX_CHAIN   4 /* times what is kept: from here even the last point is merged */
-
-struct share { /* when a merge is to be left */
-	int stop_fd;
-	int busy_fd;
-	int64_t until_ms; /* CLOCK_MONOTONIC */
-};
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
-}
-
-static bool readable(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return fd >= 0 && poll(&p, 1, 0) > 0;
-}
-
-static bool time_to_leave(const struct share *share)
-{
-	return readable(share->stop_fd) ||
-	       (now_ms() >= share->until_ms && readable(share->busy_fd));
-}
-
-/* Whether the oldest pass may go: not the newest point while the chain can be borne. */
-static bool has_surplus(const struct store *store)
+/* 1: the oldest pass may go, 0, or negative. Not the newest point while the chain can be borne. */
+static int has_surplus(const struct store *store)
 {
 	const struct manifest *m = &store->manifest;
+	bool *stays = history_mark(&store->history, m);
+	bool first_stays = stays && m->pass_count && stays[0];
 
+	free(stays);
+	if (!stays)
+		return -ENOMEM;
 	/* An import would put older data over what was merged. */
-	if (m->pass_count <= store->keep || m->initial == STORE_INITIAL_AWAITED)
-		return false;
-	if (!m->passes[0].whole || m->pass_count > MAX_CHAIN * store->keep)
-		return true;
+	if (!m->pass_count || first_stays || m->initial == STORE_INITIAL_AWAITED)
+		return 0;
+	if (!m->passes[0].whole || m->pass_count > history_too_long(&store->history))
+		return 1;
 	for (unsigned int i = 1; i < m->pass_count; i++)
 		if (m->passes[i].whole)
-			return true;
-	return false;
+			return 1;
+	return 0;
 }
 
 /*
@@ -133,7 +106,7 @@ static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd
 	int ret;
 
 	for (;;) {
-		ret = qcow2_reader_next(from, &store->merge_position, RUN_BYTES, &run, e);
+		ret = qcow2_reader_next(from, &store->merge_position, SHARE_RUN_BYTES, &run, e);
 		if (ret <= 0)
 			break;
 		if (run.file_offset)
@@ -142,14 +115,14 @@ static int copy_runs(struct store *store, struct qcow2_reader *from, int base_fd
 		else
 			ret = base_zero(base_fd, run.offset, run.length, e);
 		dirty += run.file_offset ? run.length : 0;
-		if (!ret && dirty >= DIRTY_BYTES) {
+		if (!ret && dirty >= SHARE_DIRTY_BYTES) {
 			dirty = 0;
 			if (fdatasync(base_fd))
 				ret = err_sys(e, -errno, "cannot make %s durable", STORE_BASE_NAME);
 		}
 		if (ret)
 			break;
-		if (time_to_leave(share)) {
+		if (share_over(share)) {
 			ret = 1;
 			break;
 		}
@@ -228,25 +201,38 @@ static int merge_oldest(struct store *store, const struct share *share, struct e
 	return ret ? ret : finish(store, e);
 }
 
+/* The oldest passes, one after another; as store_maintain(). */
+static int merge_down(struct store *store, const struct share *share, struct err *e)
+{
+	int ret = has_surplus(store);
+
+	while (ret > 0 || store->manifest.merging_pass) {
+		if (share_over(share))
+			return 1;
+		ret = store->manifest.merging_pass ? 0 : is_read(store, e);
+		if (!ret)
+			ret = merge_oldest(store, share, e);
+		if (ret)
+			return ret;
+		ret = has_surplus(store);
+	}
+	return ret < 0 ? err_sys(e, ret, "cannot merge passes of replica %s", store->name) : ret;
+}
+
 int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e)
 {
-	bool is_long = store->manifest.pass_count >= LONG_CHAIN * store->keep;
-	struct share share = {
-		.stop_fd = stop_fd,
-		.busy_fd = busy_fd,
-		.until_ms = now_ms() + (is_long ? STORE_MERGE_LONG_SHARE_MS : STORE_MERGE_SHARE_MS),
-	};
-	int ret = store_check_idle(store, e);
+	bool is_long = store->manifest.pass_count >= history_long(&store->history);
+	struct share share =
+		share_begin(stop_fd, busy_fd,
+			    is_long ? STORE_MERGE_LONG_SHARE_MS : STORE_MERGE_SHARE_MS);
+	int thinned, ret = store_check_idle(store, e);
 
-	if (!ret && store->manifest.failover.state)
-		return 0;
-	while (!ret && (store->manifest.merging_pass || has_surplus(store))) {
-		if (time_to_leave(&share))
-			return 1;
-		if (!store->manifest.merging_pass)
-			ret = is_read(store, e);
-		if (!ret)
-			ret = merge_oldest(store, &share, e);
-	}
-	return ret;
+	if (ret || store->manifest.failover.state)
+		return ret;
+	thinned = thin(store, &share, e);
+	if (thinned < 0)
+		return thinned;
+	/* What is to go into base.raw does not have to wait for what was left early. */
+	ret = merge_down(store, &share, e);
+	return ret ? ret : thinned;
 }

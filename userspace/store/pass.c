@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base.h"
@@ -10,7 +11,6 @@
 #include "internal.h"
 
 #define DIRECT_BYTES 4096u /* what a direct write to base.raw is aligned to */
-#define FULL_CHAIN   16 /* times what is kept: from here no pass is taken until one is merged */
 
 struct pass_disk {
 	struct qcow2 overlay; /* delta */
@@ -107,6 +107,26 @@ static int chain_is_full(const struct store *store, struct err *e)
 		       store->name, m->pass_count, store->root, store->name);
 }
 
+/* What is left is for merges, failovers and the manifest: a pass ends before that does. */
+static int check_room(const struct store *store, struct err *e)
+{
+	uint64_t size, left, reserve = STORE_RESERVE_BYTES;
+	struct statvfs fs;
+
+	if (fstatvfs(store->dir_fd, &fs))
+		return err_sys(e, -errno, "cannot look at the file system of replica %s",
+			       store->name);
+	size = (uint64_t)fs.f_blocks * fs.f_frsize;
+	left = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (reserve > size / STORE_RESERVE_SHARE)
+		reserve = size / STORE_RESERVE_SHARE;
+	if (left >= reserve)
+		return 0;
+	return err_set(e, -ENOSPC,
+		       "%" PRIu64 " MiB are left, and no pass begins with less than %" PRIu64,
+		       left >> 20, (reserve >> 20) + 1);
+}
+
 static int check_begin(const struct store *store, uint64_t id, enum store_pass_kind kind,
 		       struct err *e)
 {
@@ -128,9 +148,9 @@ static int check_begin(const struct store *store, uint64_t id, enum store_pass_k
 			       complete ? "replica %s has its initial pass already" :
 					  "replica %s has no complete initial pass yet",
 			       store->name);
-	if (store->manifest.pass_count >= FULL_CHAIN * store->keep)
+	if (store->manifest.pass_count >= history_full(&store->history))
 		return chain_is_full(store, e);
-	return 0;
+	return check_room(store, e);
 }
 
 int store_pass_begin(struct store *store, uint64_t id, enum store_pass_kind kind,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests.h"
@@ -32,17 +33,38 @@ static int count_test(void *arg, const char *name, uint64_t pass, const char *di
 	return 0;
 }
 
-static int read_all(const char *root, const char *vm, struct manifest *m, unsigned int *tests,
-		    struct err *e)
+/* Of files that come and go meanwhile: what is there when it is looked at. */
+static uint64_t used_bytes(int dir_fd, const struct manifest *m)
+{
+	char path[STORE_NAME_BYTES + STORE_FILE_BYTES], name[STORE_FILE_BYTES];
+	uint64_t bytes = 0;
+	struct stat st;
+
+	for (unsigned int disk = 0; disk < m->spec.disk_count; disk++)
+		for (unsigned int i = 0; i <= m->pass_count; i++) {
+			if (i < m->pass_count)
+				store_overlay_name(m->passes[i].id, name);
+			snprintf(path, sizeof(path), "%s/%s", m->spec.disks[disk].name,
+				 i < m->pass_count ? name : STORE_BASE_NAME);
+			if (!fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW))
+				bytes += st.st_blocks * 512ULL;
+		}
+	return bytes;
+}
+
+static int read_all(const char *root, const char *vm, struct manifest *m,
+		    struct store_points *points, struct err *e)
 {
 	int dir_fd = store_open_dir(root, vm, e);
 	int ret;
 
 	if (dir_fd < 0)
 		return dir_fd;
-	ret = tests_each(dir_fd, count_test, tests, e);
+	ret = tests_each(dir_fd, count_test, &points->tests, e);
 	if (!ret)
 		ret = manifest_read(dir_fd, m, e);
+	if (!ret)
+		points->used_bytes = used_bytes(dir_fd, m);
 	close(dir_fd);
 	return ret;
 }
@@ -99,7 +121,7 @@ int store_points(const char *root, const char *vm, struct store_points *points, 
 	int ret;
 
 	*points = (struct store_points){ 0 };
-	ret = read_all(root, vm, &m, &points->tests, e);
+	ret = read_all(root, vm, &m, points, e);
 	if (ret)
 		return ret;
 	real = realpath(root, NULL);

@@ -80,6 +80,10 @@ int qcow2_reader_next(struct qcow2_reader *r, uint64_t *position, uint64_t max_b
 		      struct qcow2_run *run, struct err *e);
 void qcow2_reader_close(struct qcow2_reader *r);
 
+/* Whether the overlay is backed by @backing: 1, 0, or negative. */
+int qcow2_is_backed(int dir_fd, const char *name, const struct qcow2_backing *backing,
+		    struct err *e);
+
 /*
  * Changes the backing file in place and syncs: one write within the first 512
  * bytes, which a disk writes wholly or not at all. Nothing is written when it is

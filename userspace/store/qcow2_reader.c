@@ -174,22 +174,48 @@ int qcow2_reader_next(struct qcow2_reader *r, uint64_t *position, uint64_t max_b
 	return ret;
 }
 
+/* The first block as it is, and as it is with @backing. */
+static int read_blocks(int fd, const char *name, const struct qcow2_backing *backing,
+		       uint8_t block[QCOW2_HEADER_BLOCK], uint8_t changed[QCOW2_HEADER_BLOCK],
+		       struct err *e)
+{
+	struct qcow2_header header;
+	int ret = read_at(fd, block, QCOW2_HEADER_BLOCK, 0);
+
+	if (ret && ret != -EUCLEAN)
+		return err_sys(e, ret, "cannot read overlay %s", name);
+	if (ret || !qcow2_header_decode(block, &header))
+		return not_ours(e, name);
+	qcow2_header_encode(&header, backing, changed);
+	return 0;
+}
+
+int qcow2_is_backed(int dir_fd, const char *name, const struct qcow2_backing *backing,
+		    struct err *e)
+{
+	uint8_t block[QCOW2_HEADER_BLOCK], wanted[QCOW2_HEADER_BLOCK];
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "cannot open overlay %s", name);
+	ret = read_blocks(fd, name, backing, block, wanted, e);
+	close(fd);
+	return ret ? ret : !memcmp(block, wanted, sizeof(block));
+}
+
 int qcow2_rebase(int dir_fd, const char *name, const struct qcow2_backing *backing, struct err *e)
 {
 	uint8_t block[QCOW2_HEADER_BLOCK], changed[QCOW2_HEADER_BLOCK];
 	int fd = openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	struct qcow2_header header;
 	int ret;
 
 	if (fd < 0)
 		return err_sys(e, -errno, "cannot open overlay %s", name);
-	ret = read_at(fd, block, sizeof(block), 0);
-	if (ret || !qcow2_header_decode(block, &header)) {
+	ret = read_blocks(fd, name, backing, block, changed, e);
+	if (ret) {
 		close(fd);
-		return !ret || ret == -EUCLEAN ? not_ours(e, name) :
-						 err_sys(e, ret, "cannot read overlay %s", name);
+		return ret;
 	}
-	qcow2_header_encode(&header, backing, changed);
 	if (memcmp(block, changed, sizeof(block)) &&
 	    pwrite(fd, changed, sizeof(changed), 0) != sizeof(changed))
 		ret = -EIO;

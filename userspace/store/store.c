@@ -15,6 +15,7 @@
 #include "failover_files.h"
 #include "qcow2.h"
 #include "tests.h"
+#include "thin.h"
 #include "use.h"
 #include "tree.h"
 
@@ -94,7 +95,7 @@ static struct store *new_store(const char *root, const char *vm, struct err *e)
 	for (unsigned int i = 0; i < STORE_MAX_DISKS; i++)
 		store->disk_fds[i] = -1;
 	strcpy(store->name, vm);
-	store->keep = STORE_KEEP_PASSES;
+	store_set_history(store, STORE_HISTORY_POINTS, 0);
 	return store;
 }
 
@@ -104,6 +105,7 @@ void store_close(struct store *store)
 		return;
 	if (store->pass)
 		store_pass_abort(store->pass);
+	thin_abandon(store);
 	for (unsigned int i = 0; i < STORE_MAX_DISKS; i++)
 		if (store->disk_fds[i] >= 0)
 			close(store->disk_fds[i]);
@@ -299,6 +301,8 @@ static int load(struct store *store, struct err *e)
 	if (!ret)
 		ret = store_clean(store, e);
 	if (!ret)
+		ret = thin_repair(store, e);
+	if (!ret)
 		ret = failover_clean(store, e);
 	return ret ? ret : tests_clean(store->dir_fd, &store->manifest.spec, e);
 }
@@ -391,16 +395,31 @@ static int fill(struct store *store, const struct store_spec *spec, struct err *
 	return store_commit_manifest(store, &mine, &replaced, e);
 }
 
+/* Also when it is there already: who made it may have died before its name was durable. */
+static int make_root(struct store *store, struct err *e)
+{
+	int parent, ret;
+
+	if (mkdir(store->root, 0700) && errno != EEXIST)
+		return err_sys(e, -errno, "cannot create the store %s", store->root);
+	ret = open_root(store, e);
+	if (ret)
+		return ret;
+	parent = openat(store->root_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0 || fsync(parent))
+		ret = err_sys(e, -errno, "cannot make the store %s durable", store->root);
+	if (parent >= 0)
+		close(parent);
+	return ret;
+}
+
 /* A store appears whole: it is made below a name that is none, then renamed. */
 static int make(struct store *store, const struct store_spec *spec, struct err *e)
 {
 	char temp[STORE_NAME_BYTES + 16];
-	int ret = 0;
+	int ret = make_root(store, e);
 
 	snprintf(temp, sizeof(temp), ".%s.create", store->name);
-	if (mkdir(store->root, 0700) && errno != EEXIST)
-		return err_sys(e, -errno, "cannot create the store %s", store->root);
-	ret = open_root(store, e);
 	if (ret)
 		return ret;
 	if (flock(store->root_fd,
@@ -488,9 +507,9 @@ uint64_t store_initial_durable(const struct store *store, unsigned int disk)
 	return store->manifest.durable[disk];
 }
 
-void store_set_keep(struct store *store, unsigned int passes)
+void store_set_history(struct store *store, unsigned int points, uint32_t spacing_s)
 {
-	store->keep = passes ? passes : 1;
+	store->history = (struct history){ points, spacing_s };
 }
 
 /* --- letting go ---------------------------------------------------------- */

@@ -32,7 +32,12 @@
 #define STORE_MAX_DISKS		64
 #define STORE_MIN_CHUNK_BYTES	4096
 #define STORE_MAX_CHUNK_BYTES	(1 << 20)
-#define STORE_KEEP_PASSES	24	/* overlays per disk; older ones are merged into base.raw */
+/* Left free on the file system: so much, or this share of it where that is less. */
+#define STORE_RESERVE_BYTES	(64ull << 20)
+#define STORE_RESERVE_SHARE	32
+#define STORE_HISTORY_POINTS	24	/* below the newest, unless the primary says otherwise */
+#define STORE_MAX_HISTORY	255	/* of these */
+#define STORE_MAX_SPACING_S	2592000	/* between them: 30 days */
 
 struct store;
 struct store_pass;
@@ -153,7 +158,8 @@ enum store_pass_kind {
 
 /*
  * Begins pass @id, which must be larger than store_last_pass(). Only one pass
- * is open at a time, and none of a VM that is failed over (-EROFS). An initial pass needs
+ * is open at a time, and none of a VM that is failed over (-EROFS) or on a file system
+ * that is all but full (-ENOSPC). An initial pass needs
  * store_initial() != COMPLETE and goes on with what is durable; a delta pass needs it COMPLETE or
  * AWAITED. The pass of an import has the id that is awaited.
  */
@@ -214,13 +220,21 @@ void store_pass_abort(struct store_pass *pass);
 /* --- retention ----------------------------------------------------------- */
 
 /*
- * Merges the oldest passes into base.raw until no more than STORE_KEEP_PASSES
- * are left, without changing what a point that stays shows; the points
- * of merged passes are gone. The newest point stays, however old, unless the
- * chain above it has grown to four times that number. To be called between
- * passes, after the acknowledgement: a merge copies as much as its pass held.
- * No merge begins while another program has a point open, and none of a point that a
- * test stands on (failover.h); when the chain has grown to sixteen times that number,
+ * How many points are kept below the newest one, and how far apart: of each span of @spacing_s
+ * seconds (counted from 1970 UTC) the first, of the newest @points spans that have one. @spacing_s 0: the
+ * newest @points passes, whatever their time. Until store_close(); at first STORE_HISTORY_POINTS
+ * with 0. At most STORE_MAX_HISTORY and STORE_MAX_SPACING_S.
+ */
+void store_set_history(struct store *store, unsigned int points, uint32_t spacing_s);
+
+/*
+ * Merges what is not to be kept: passes older than all that is into base.raw, those between kept
+ * points into the pass above them, as soon as there are more than eight of these. What
+ * a point that stays shows never changes; the points of merged passes are gone. The newest point
+ * stays, however old, unless the chain above it has become very long. To be called between
+ * passes, after the acknowledgement: a merge copies as much as its passes held.
+ * No merge into base.raw begins while another program has a point open, and none of a point that a
+ * test stands on (failover.h); when the chain has become far too long by that,
  * store_pass_begin() answers -EBUSY. While the VM is failed over nothing is merged.
  *
  * @stop_fd: when readable, the merge is left at once (shutdown). @busy_fd: when
@@ -233,9 +247,6 @@ int store_maintain(struct store *store, int stop_fd, int busy_fd, struct err *e)
 
 #define STORE_MERGE_SHARE_MS		2000
 #define STORE_MERGE_LONG_SHARE_MS	15000
-
-/* Keeps @passes (at least 1) instead of STORE_KEEP_PASSES, until store_close(). */
-void store_set_keep(struct store *store, unsigned int passes);
 
 /* --- failover, see failover.h ---------------------------------------------- */
 
@@ -277,6 +288,7 @@ struct store_points {
 	uint64_t generation;		/* as store_generation() */
 	struct store_failover failover;
 	unsigned int tests;		/* how many there are */
+	uint64_t used_bytes;		/* of the file system, by its base and passes */
 	unsigned int count;
 	struct store_point *at;		/* oldest first */
 };

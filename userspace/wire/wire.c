@@ -57,6 +57,7 @@ static const struct shape shapes[] = {
 			    PLACE },
 	[WIRE_AWAIT] = { "AWAIT", FIXED(0), 0, F_SEQUENCE },
 	[WIRE_AWAITING] = { "AWAITING", FIXED(0), 0, F_SEQUENCE },
+	[WIRE_KEEP] = { "KEEP", FIXED(sizeof(struct wire_keep)), 0, 0 },
 };
 
 static const struct shape *shape_of(unsigned int type)

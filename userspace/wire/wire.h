@@ -53,11 +53,14 @@ enum wire_type {
 	WIRE_COMPARED = 18,	/* replica: which runs differ, with the hashes of their chunks */
 	WIRE_AWAIT = 19,	/* primary: the initial pass, header.sequence, comes on a medium */
 	WIRE_AWAITING = 20,	/* replica: passes may come ahead of it */
+	WIRE_KEEP = 21,		/* primary, between passes: struct wire_keep; not answered */
 	WIRE_TYPES		/* one more than the largest */
 };
 
 #define WIRE_F_LZ4	0x1u	/* DATA: payload is one lz4 block of raw_bytes bytes unpacked */
 
+#define WIRE_MAX_KEEP_POINTS	255
+#define WIRE_MAX_KEEP_SPACING_S	2592000	/* 30 days */
 #define WIRE_MAX_CHECKPOINTS 16	/* CHECKPOINT frames that may be unanswered at a time */
 
 /*
@@ -148,6 +151,12 @@ struct wire_compare {
 	uint8_t secret[WIRE_SECRET_BYTES];	/* random, fresh for each pass */
 };
 
+/* Which points the replica is to keep, until another such frame or the end of the connection. */
+struct wire_keep {
+	uint32_t points;		/* below the newest: 0 to WIRE_MAX_KEEP_POINTS */
+	uint32_t spacing_s;		/* between them: 0 (each pass) to WIRE_MAX_KEEP_SPACING_S */
+};
+
 /*
  * COMPARED: for each run that differs, ascending, a uint32_t, the run's number in the
  * segment, and WIRE_HASH_BYTES for each of its chunks. No payload: all runs are the same.
@@ -168,6 +177,7 @@ _Static_assert(sizeof(struct wire_opened) == 16, "wire opened");
 _Static_assert(sizeof(struct wire_pass_begin) == 24, "wire pass begin");
 _Static_assert(sizeof(struct wire_pass_end) == 40, "wire pass end");
 _Static_assert(sizeof(struct wire_compare) == 192, "wire compare");
+_Static_assert(sizeof(struct wire_keep) == 8, "wire keep");
 _Static_assert(sizeof(struct wire_error) == 8 + ERR_TEXT_BYTES, "wire error");
 
 /*
