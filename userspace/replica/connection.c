@@ -234,29 +234,48 @@ static int create_store(const char *root, const struct session_open *open, struc
 	return r;
 }
 
+/* A VM whose disks are sent from here is not received here, or two of them would be the primary. */
+static int check_role(const struct connections *all, const struct session_open *open, struct err *e)
+{
+	char relationship[37];
+
+	uuid_text(open->relationship, relationship);
+	if (!all->is_primary || !all->is_primary(all->arg, open->vm, relationship))
+		return 0;
+	return err_set(e, -EEXIST,
+		       "the replica's host is itself the primary of %s: run `vmreplica disable %s` there before it becomes a replica",
+		       open->vm, open->vm);
+}
+
 /*
  * Opens the VM's store, or creates it; what a removed relationship left keeps its points
  * under another name.
  */
-static int open_store(const char *root, const struct session_open *open, struct store **store,
-		      struct err *e)
+static int open_store(const struct connections *all, const struct session_open *open,
+		      struct store **store, struct err *e)
 {
 	char relationship[37];
-	int r = store_open(root, open->vm, store, e);
+	int r = store_open(all->root, open->vm, store, e);
 
-	if (r == -ENOENT)
-		return create_store(root, open, store, e);
+	if (r == -ENOENT) {
+		r = check_role(all, open, e);
+		return r ? r : create_store(all->root, open, store, e);
+	}
 	if (r)
 		return r;
 	uuid_text(open->relationship, relationship);
 	if (!strcmp(store_spec(*store)->relationship, relationship)) {
-		r = store_check_failover(*store, e);
+		r = check_role(all, open, e);
+		if (!r)
+			r = store_check_failover(*store, e);
 		if (!r)
 			r = check_disks(open, store_spec(*store), e);
 	} else if (store_released(*store)) {
-		r = store_move_aside(*store, e);
+		r = check_role(all, open, e);
 		if (!r)
-			return create_store(root, open, store, e);
+			r = store_move_aside(*store, e);
+		if (!r)
+			return create_store(all->root, open, store, e);
 	} else {
 		r = err_set(
 			e, -EEXIST,
@@ -449,19 +468,6 @@ static void end_session(struct connection *c, int r, const struct err *e)
 	session_send_error(c->sock, e);
 }
 
-/* A VM whose disks are sent from here is not received here, or two of them would be the primary. */
-static int check_role(const struct connections *all, const struct session_open *open, struct err *e)
-{
-	char relationship[37];
-
-	uuid_text(open->relationship, relationship);
-	if (!all->is_primary || !all->is_primary(all->arg, open->vm, relationship))
-		return 0;
-	return err_set(e, -EEXIST,
-		       "the replica's host is itself the primary of %s: run `vmreplica disable %s` there before it becomes a replica",
-		       open->vm, open->vm);
-}
-
 /* Fills in @store only if the session has come so far; it is to be closed then. */
 static int serve(struct connection *c, struct store **store, struct err *e)
 {
@@ -478,11 +484,9 @@ static int serve(struct connection *c, struct store **store, struct err *e)
 			e, -EINVAL,
 			"the VM's name cannot be a file name: use letters, digits, dot, underscore, hyphen");
 	if (!r)
-		r = check_role(c->all, open, e);
-	if (!r)
 		r = claim(c, open, e);
 	if (!r)
-		r = open_store(c->all->root, open, store, e);
+		r = open_store(c->all, open, store, e);
 	free(open);
 	if (r) {
 		*store = NULL;
