@@ -9,6 +9,7 @@
 
 #include "../../userspace/primary/record.h"
 #include "../../userspace/primary/state.h"
+#include "../../userspace/store/store.h"
 #include "unit.h"
 
 static char dir[] = "/tmp/test-state-XXXXXX";
@@ -131,7 +132,7 @@ static int decode_with(const char *key, const char *value, struct err *e)
 TEST(bounds)
 {
 	static const char *const bad[][2] = {
-		{ "\"version\"", "1" }, { "\"from_minute\"", "1440" }, { "\"since_us\"", "-1" },
+		{ "\"version\"", "0" }, { "\"version\"", "3" }, { "\"from_minute\"", "1440" }, { "\"since_us\"", "-1" },
 		{ "\"start_time_us\"", "\"now\"" }, { "\"rate_bytes_per_second\"", "-5" }, { "\"history_points\"", "256" }, { "\"vm\"", "\"../x\"" }, { "\"vm\"", "\"\"" }, { "\"vm\"", "7" },
 		{ "\"relationship\"", "\"no\"" }, { "\"port\"", "0" }, { "\"port\"", "65536" },
 		{ "\"port\"", "-1" }, { "\"interval_seconds\"", "0" }, { "\"interval_seconds\"", "86401" },
@@ -154,6 +155,94 @@ TEST(bounds)
 	}
 	CHECK_EQ(decode_with("\"port\"", "65535", NULL), 0);
 	CHECK_EQ(decode_with("\"interval_seconds\"", "86400", NULL), 0);
+}
+
+/* As the first service wrote it: the keys that a file cannot do without. */
+static const char first_file[] =
+	"{\n"
+	"\"version\": 1,\n"
+	"\"vm\": \"web1\",\n"
+	"\"relationship\": \"8f1f2b8e-5f0e-4c55-9d2b-4f8c8e0f3a11\",\n"
+	"\"host\": \"replica\",\n"
+	"\"port\": 7766,\n"
+	"\"interval_seconds\": 300,\n"
+	"\"compress\": true,\n"
+	"\"suspended\": false,\n"
+	"\"start_wanted\": true,\n"
+	"\"initial_complete\": true,\n"
+	"\"replica_opened\": true,\n"
+	"\"last_pass\": 12,\n"
+	"\"last_point\": 11,\n"
+	"\"last_point_time_us\": 1790000000123456,\n"
+	"\"disks\": [ {\n"
+	"\"name\": \"vda\",\n"
+	"\"device\": \"/dev/vda\",\n"
+	"\"size_bytes\": 67108864,\n"
+	"\"chunk_bytes\": 4096,\n"
+	"\"checkpoint_bytes\": 1048576 } ]\n"
+	"}\n";
+
+TEST(file_of_an_older_service)
+{
+	struct state_file *file;
+	struct state out = { .prepared = true };
+	struct err e = { 0 };
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/web1.json", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	CHECK_EQ(write(fd, first_file, sizeof(first_file) - 1), sizeof(first_file) - 1);
+	close(fd);
+	CHECK_EQ(state_file_load(dir, "web1", &file, &e), 0);
+	CHECK_STR(e.text, "");
+	state_file_get(file, &out);
+	CHECK_EQ(out.last_pass, 12);
+	CHECK_EQ(out.disks[0].checkpoint_bytes, 1 << 20);
+	CHECK_EQ(out.history.points, STORE_HISTORY_POINTS);
+	CHECK_EQ(out.history.spacing_s, 0);
+	CHECK(!out.auto_resync.enabled);
+	CHECK_EQ(out.auto_resync.from, STATE_AUTO_FROM);
+	CHECK_EQ(out.auto_resync.to, STATE_AUTO_TO);
+	CHECK_STR(out.saved_token, "");
+	CHECK_STR(out.export_dir, "");
+	CHECK(!out.prepared && !out.comparing && !out.resync_wanted && !out.medium_awaited);
+	CHECK(!out.rate && !out.start_time_us && !out.generation && !out.medium_pass);
+	CHECK(!out.period.since_us && !out.statistics.passes);
+	/* The first change makes it one of this service. */
+	state_file_begin(file)->last_pass = 13;
+	CHECK_EQ(state_file_end(file, &e), 0);
+	state_file_close(file);
+	CHECK_EQ(state_file_load(dir, "web1", &file, &e), 0);
+	state_file_get(file, &out);
+	CHECK_EQ(out.last_pass, 13);
+	CHECK_EQ(out.history.points, STORE_HISTORY_POINTS);
+	CHECK_EQ(state_file_remove(file, &e), 0);
+	state_file_close(file);
+}
+
+/* Each line of first_file names a key of it; without the key the file is refused by that name. */
+TEST(what_it_cannot_do_without)
+{
+	const char *line, *end;
+	unsigned int keys = 0;
+
+	for (line = strchr(first_file, '\n') + 1; *line == '"'; line = end + 1) {
+		char key[64], wanted[80], text[sizeof(first_file)], *at;
+		struct err e = { 0 };
+		struct state out;
+
+		end = strchr(line, '\n');
+		snprintf(key, sizeof(key), "%.*s", (int)(strcspn(line + 1, "\"") + 2), line);
+		snprintf(wanted, sizeof(wanted), "%s is missing", key);
+		strcpy(text, first_file);
+		at = strstr(text, key);
+		at[1] = '?';
+		CHECK_EQ(state_decode(text, &out, &e), -EUCLEAN);
+		CHECK_STR(e.text, wanted);
+		keys++;
+	}
+	CHECK_EQ(keys, 20);
 }
 
 TEST(every_truncation_is_refused)
@@ -337,7 +426,8 @@ TEST(tear_down)
 	CHECK_EQ(system(command), 0);
 }
 
-UNIT_MAIN(T(set_up), T(round_trip), T(file_round_trip), T(bounds), T(every_truncation_is_refused),
+UNIT_MAIN(T(set_up), T(round_trip), T(file_round_trip), T(bounds),
+	  T(file_of_an_older_service), T(what_it_cannot_do_without), T(every_truncation_is_refused),
 	  T(what_follows_is_refused), T(every_flipped_bit_is_survived),
 	  T(damaged_file_is_left_alone), T(file_of_another_vm_is_refused),
 	  T(failed_save_changes_nothing), T(checkpoints_outlive_the_attempt_at_a_full_pass),

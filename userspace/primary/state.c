@@ -10,7 +10,12 @@
 #include "rate.h"
 #include "state.h"
 
-#define VERSION 2
+/*
+ * 2 has more keys than 1, and keys have been added to it. Who reads takes the defaults that
+ * decode_state() names for what is not there, so that a file outlives an update of the service.
+ */
+#define VERSION		2
+#define OLDEST_VERSION	1
 
 void state_new_uuid(char uuid[37])
 {
@@ -155,7 +160,13 @@ static struct json_object *get(struct decoder *d, const char *key, enum json_typ
 	return d->rc ? NULL : value;
 }
 
-static void get_text_or_none(struct decoder *d, const char *key, char *out, size_t room)
+/* The file is of before there was such a key. */
+static bool absent(const struct decoder *d, const char *key)
+{
+	return !d->rc && !json_object_object_get_ex(d->o, key, NULL);
+}
+
+static void read_text(struct decoder *d, const char *key, char *out, size_t room)
 {
 	struct json_object *value = get(d, key, json_type_string);
 	const char *text;
@@ -172,9 +183,16 @@ static void get_text_or_none(struct decoder *d, const char *key, char *out, size
 
 static void get_text(struct decoder *d, const char *key, char *out, size_t room)
 {
-	get_text_or_none(d, key, out, room);
+	read_text(d, key, out, room);
 	if (!d->rc && !out[0])
 		d->rc = err_set(d->e, -EUCLEAN, "\"%s\" is empty", key);
+}
+
+/* Absent or empty: "". */
+static void get_text_or_none(struct decoder *d, const char *key, char *out, size_t room)
+{
+	if (!absent(d, key))
+		read_text(d, key, out, room);
 }
 
 static uint64_t get_number(struct decoder *d, const char *key, uint64_t min, uint64_t max)
@@ -192,6 +210,17 @@ static uint64_t get_number(struct decoder *d, const char *key, uint64_t min, uin
 	return number;
 }
 
+static uint64_t get_number_or(struct decoder *d, const char *key, uint64_t without, uint64_t max)
+{
+	return absent(d, key) ? without : get_number(d, key, 0, max);
+}
+
+/* Absent: 0. */
+static uint64_t get_count(struct decoder *d, const char *key)
+{
+	return get_number_or(d, key, 0, INT64_MAX);
+}
+
 static bool get_flag(struct decoder *d, const char *key)
 {
 	struct json_object *value = get(d, key, json_type_boolean);
@@ -199,46 +228,59 @@ static bool get_flag(struct decoder *d, const char *key)
 	return value && json_object_get_boolean(value);
 }
 
+/* Absent: false. */
+static bool get_flag_or_no(struct decoder *d, const char *key)
+{
+	return !absent(d, key) && get_flag(d, key);
+}
+
+/* Absent: null. */
+static struct json_object *get_section(struct decoder *d, const char *key)
+{
+	return absent(d, key) ? NULL : get(d, key, json_type_object);
+}
+
 static void decode_statistics(struct decoder *d, struct state_statistics *s)
 {
-	struct json_object *whole = d->o, *o = get(d, "statistics", json_type_object);
+	struct json_object *whole = d->o, *o = get_section(d, "statistics");
 
 	if (!o)
 		return;
 	d->o = o;
-	s->passes = get_number(d, "passes", 0, INT64_MAX);
-	s->failures = get_number(d, "failures", 0, INT64_MAX);
-	s->bytes = get_number(d, "bytes", 0, INT64_MAX);
-	s->wire_bytes = get_number(d, "wire_bytes", 0, INT64_MAX);
-	s->last_bytes = get_number(d, "last_bytes", 0, INT64_MAX);
-	s->last_wire_bytes = get_number(d, "last_wire_bytes", 0, INT64_MAX);
-	s->last_milliseconds = get_number(d, "last_milliseconds", 0, INT64_MAX);
+	s->passes = get_count(d, "passes");
+	s->failures = get_count(d, "failures");
+	s->bytes = get_count(d, "bytes");
+	s->wire_bytes = get_count(d, "wire_bytes");
+	s->last_bytes = get_count(d, "last_bytes");
+	s->last_wire_bytes = get_count(d, "last_wire_bytes");
+	s->last_milliseconds = get_count(d, "last_milliseconds");
 	d->o = whole;
 }
 
 static void decode_period(struct decoder *d, struct state_period *p)
 {
-	struct json_object *whole = d->o, *o = get(d, "period", json_type_object);
+	struct json_object *whole = d->o, *o = get_section(d, "period");
 
 	if (!o)
 		return;
 	d->o = o;
-	p->since_us = get_number(d, "since_us", 0, INT64_MAX);
-	p->passes = get_number(d, "passes", 0, INT64_MAX);
-	p->failures = get_number(d, "failures", 0, INT64_MAX);
-	p->network_failures = get_number(d, "network_failures", 0, INT64_MAX);
-	p->missed = get_number(d, "missed", 0, INT64_MAX);
-	p->bytes = get_number(d, "bytes", 0, INT64_MAX);
-	p->max_bytes = get_number(d, "max_bytes", 0, INT64_MAX);
-	p->milliseconds = get_number(d, "milliseconds", 0, INT64_MAX);
-	p->max_milliseconds = get_number(d, "max_milliseconds", 0, INT64_MAX);
+	p->since_us = get_count(d, "since_us");
+	p->passes = get_count(d, "passes");
+	p->failures = get_count(d, "failures");
+	p->network_failures = get_count(d, "network_failures");
+	p->missed = get_count(d, "missed");
+	p->bytes = get_count(d, "bytes");
+	p->max_bytes = get_count(d, "max_bytes");
+	p->milliseconds = get_count(d, "milliseconds");
+	p->max_milliseconds = get_count(d, "max_milliseconds");
 	d->o = whole;
 }
 
 static void decode_auto(struct decoder *d, struct state_auto *a)
 {
-	struct json_object *whole = d->o, *o = get(d, "auto_resynchronize", json_type_object);
+	struct json_object *whole = d->o, *o = get_section(d, "auto_resynchronize");
 
+	*a = (struct state_auto){ false, STATE_AUTO_FROM, STATE_AUTO_TO };
 	if (!o)
 		return;
 	d->o = o;
@@ -277,11 +319,42 @@ static void decode_disks(struct decoder *d, struct state *state)
 	d->o = whole;
 }
 
+/*
+ * What is absent from the file of an older service: it had no such thing, so none of it was asked
+ * for or done. What was not saved is compared, and what need not be compared is sent.
+ */
+static void decode_additions(struct decoder *d, struct state *state)
+{
+	state->start_time_us = get_count(d, "start_time_us");
+	state->rate = get_number_or(d, "rate_bytes_per_second", 0, RATE_MAX_BYTES);
+	decode_auto(d, &state->auto_resync);
+	/* What replicas kept before one could choose. */
+	state->history.points = get_number_or(d, "history_points", STORE_HISTORY_POINTS,
+					      STORE_MAX_HISTORY);
+	state->history.spacing_s = get_number_or(d, "history_spacing_seconds", 0,
+						 STORE_MAX_SPACING_S);
+	/* As with STATE_INITIAL_NETWORK, the only way there was. */
+	state->initial_type = get_number_or(d, "initial_type", STATE_INITIAL_NONE,
+					    STATE_INITIAL_SEEDED);
+	get_text_or_none(d, "export_directory", state->export_dir, sizeof(state->export_dir));
+	state->resync_wanted = get_flag_or_no(d, "resync_wanted");
+	state->comparing = get_flag_or_no(d, "comparing");
+	state->medium_pass = get_count(d, "medium_pass");
+	state->medium_awaited = get_flag_or_no(d, "medium_awaited");
+	state->generation = get_count(d, "generation");
+	state->prepared = get_flag_or_no(d, "prepared");
+	get_text_or_none(d, "saved_token", state->saved_token, sizeof(state->saved_token));
+	get_text_or_none(d, "saved_boot", state->saved_boot, sizeof(state->saved_boot));
+	state->last_sent_time_us = get_count(d, "last_sent_time_us");
+	decode_statistics(d, &state->statistics);
+	decode_period(d, &state->period);
+}
+
 static void decode_state(struct decoder *d, struct state *state)
 {
 	uint8_t uuid[16];
 
-	get_number(d, "version", VERSION, VERSION);
+	get_number(d, "version", OLDEST_VERSION, VERSION);
 	get_text(d, "vm", state->vm, sizeof(state->vm));
 	get_text(d, "relationship", state->relationship, sizeof(state->relationship));
 	get_text(d, "host", state->host, sizeof(state->host));
@@ -290,29 +363,12 @@ static void decode_state(struct decoder *d, struct state *state)
 	state->compress = get_flag(d, "compress");
 	state->suspended = get_flag(d, "suspended");
 	state->start_wanted = get_flag(d, "start_wanted");
-	state->start_time_us = get_number(d, "start_time_us", 0, INT64_MAX);
-	state->rate = get_number(d, "rate_bytes_per_second", 0, RATE_MAX_BYTES);
-	decode_auto(d, &state->auto_resync);
-	state->history.points = get_number(d, "history_points", 0, STORE_MAX_HISTORY);
-	state->history.spacing_s = get_number(d, "history_spacing_seconds", 0, STORE_MAX_SPACING_S);
 	state->initial_complete = get_flag(d, "initial_complete");
 	state->replica_opened = get_flag(d, "replica_opened");
-	state->initial_type = get_number(d, "initial_type", STATE_INITIAL_NONE, STATE_INITIAL_SEEDED);
-	get_text_or_none(d, "export_directory", state->export_dir, sizeof(state->export_dir));
-	state->resync_wanted = get_flag(d, "resync_wanted");
-	state->comparing = get_flag(d, "comparing");
-	state->medium_pass = get_number(d, "medium_pass", 0, INT64_MAX);
-	state->medium_awaited = get_flag(d, "medium_awaited");
-	state->generation = get_number(d, "generation", 0, INT64_MAX);
-	state->prepared = get_flag(d, "prepared");
-	get_text_or_none(d, "saved_token", state->saved_token, sizeof(state->saved_token));
-	get_text_or_none(d, "saved_boot", state->saved_boot, sizeof(state->saved_boot));
 	state->last_pass = get_number(d, "last_pass", 0, INT64_MAX);
 	state->last_point = get_number(d, "last_point", 0, INT64_MAX);
 	state->last_point_time_us = get_number(d, "last_point_time_us", 0, INT64_MAX);
-	state->last_sent_time_us = get_number(d, "last_sent_time_us", 0, INT64_MAX);
-	decode_statistics(d, &state->statistics);
-	decode_period(d, &state->period);
+	decode_additions(d, state);
 	decode_disks(d, state);
 	if (!d->rc && !store_name_valid(state->vm))
 		d->rc = err_set(d->e, -EUCLEAN, "\"vm\" is no name of a VM");

@@ -127,7 +127,11 @@ int state_parse_uuid(const char *uuid, uint8_t bytes[16]);
 
 /* The JSON text, for the caller to free; null: no memory. */
 char *state_encode(const struct state *state);
-/* -EUCLEAN with a sentence when anything is missing, of the wrong kind or out of bounds. */
+/*
+ * -EUCLEAN with a sentence when anything is of the wrong kind or out of bounds, or missing that
+ * the first service to write such files knew. What is newer takes the default of who never asked
+ * for it: state.c names them.
+ */
 int state_decode(const char *text, struct state *state, struct err *e);
 
 /*

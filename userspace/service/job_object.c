@@ -122,8 +122,10 @@ static const sd_bus_vtable vtable[] = {
 				 SD_BUS_VTABLE_UNPRIVILEGED),
 	CONSTANT("ComputerSystem", "s", vm),
 	/*
-	 * 91 create, 93 remove, 94 initial replication, 95 import, 104 reverse, 105 delta, 107
-	 * resynchronization, 112 verification, 115 test of a connection, 118 export
+	 * 91 create, 93 remove, 94 initial replication, 95 import; 97 failover, 98 its revert, 99
+	 * its commit, 100 preparation of a planned one; 102 test failover, 103 its end; 104
+	 * reverse, 105 delta, 107 resynchronization, 112 verification, 115 test of a connection,
+	 * 118 export
 	 */
 	CONSTANT("JobType", "q", type),
 	/*
