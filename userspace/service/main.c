@@ -102,7 +102,7 @@ static int start_bus(struct service *service, const struct options *options)
 	return 0;
 }
 
-/* Last, when all that the name promises is there. */
+/* When all that the name promises is there; what is asked meanwhile waits for the loop. */
 static int take_name(struct service *service)
 {
 	int rc = sd_bus_request_name(service->bus, BUS_NAME, 0);
@@ -241,8 +241,9 @@ static int start(struct service *service, const struct options *options)
 	if (rc)
 		log_err("%s", e.text);
 	else
-		rc = schedule_start(service);
-	return rc < 0 ? rc : take_name(service);
+		rc = take_name(service);
+	/* The name also keeps a second service from working on the same disks. */
+	return rc < 0 ? rc : schedule_start(service);
 }
 
 static void stop(struct service *service)

@@ -63,8 +63,10 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 int schedule_start(struct service *service)
 {
-	return sd_event_add_time(service->loop, &service->tick, CLOCK_MONOTONIC, service_now_us(),
-				 ACCURACY_US, on_tick, service);
+	int rc = sd_event_add_time(service->loop, &service->tick, CLOCK_MONOTONIC, service_now_us(),
+				   ACCURACY_US, on_tick, service);
+
+	return rc < 0 ? rc : on_tick(service->tick, service_now_us(), service);
 }
 
 void schedule_wake(struct service *service)

@@ -5,6 +5,10 @@
 
 #include "service.h"
 
+/*
+ * The first look is part of it: whoever asks the service afterwards finds the jobs of passes that
+ * are due at its start.
+ */
 int schedule_start(struct service *service);
 
 /* Something became due: look now. */
