@@ -233,24 +233,25 @@ int replica_look(struct replica *replica, const char *vm, struct replica_status 
 		 struct err *e)
 {
 	struct store_points points;
-	int r = store_points(replica->root, vm, &points, e);
+	int r;
 
+	memset(status, 0, sizeof(*status));
+	snprintf(status->vm, sizeof(status->vm), "%.63s", vm);
+	/* First: all that a connection brought is there when it is said to be gone. */
+	fill_live(replica, status);
+	r = store_points(replica->root, vm, &points, e);
 	if (r)
 		return r;
-	*status = (struct replica_status){
-		.released = points.released,
-		.awaits_import = points.awaited,
-		.last_pass = points.last_pass,
-		.points = points.count,
-		.last_point_time_us = points.count ? points.at[points.count - 1].time_us : 0,
-		.tests = points.tests,
-		.used_bytes = points.used_bytes,
-		.failover = points.failover,
-	};
-	snprintf(status->vm, sizeof(status->vm), "%.63s", vm);
+	status->released = points.released;
+	status->awaits_import = points.awaited;
+	status->last_pass = points.last_pass;
+	status->points = points.count;
+	status->last_point_time_us = points.count ? points.at[points.count - 1].time_us : 0;
+	status->tests = points.tests;
+	status->used_bytes = points.used_bytes;
+	status->failover = points.failover;
 	snprintf(status->relationship, sizeof(status->relationship), "%s", points.relationship);
 	store_points_free(&points);
-	fill_live(replica, status);
 	return 0;
 }
 
