@@ -9,6 +9,7 @@
 #include "client.h"
 #include "disks.h"
 #include "json.h"
+#include "turn.h"
 #include "wait.h"
 
 /* --- the files ------------------------------------------------------------------------- */
@@ -144,13 +145,17 @@ static int fail_over(const struct cli_args *args, struct err *e)
 static int prepare(const struct cli_args *args, struct err *e)
 {
 	uint16_t state = STATE_SYNCED;
+	char path[CLIENT_PATH_BYTES];
+	struct client_job job;
 	sd_bus_message *call;
 	int rc = client_call("RequestReplicationStateChange", &call, e);
 
 	if (!rc)
 		rc = client_append(call, e, "sq", args->vm, state);
 	if (!rc)
-		rc = run(call, e);
+		rc = turn_send(call, args->vm, false, path, e);
+	if (!rc)
+		rc = wait_for_job(path, false, &job, e);
 	if (!rc)
 		printf("%s: all of it is on the replica; run `vmreplica failover %s` there\n", args->vm,
 		       args->vm);

@@ -88,7 +88,7 @@ static int start(const struct cli_args *args, char path[CLIENT_PATH_BYTES], stru
 		rc = client_append(call, e, "sqss", args->vm, type, dir ? dir : "",
 				   args->at ? args->at : "");
 	free(dir);
-	return rc ? rc : client_send(call, path, e);
+	return rc ? rc : turn_send(call, args->vm, !args->json, path, e);
 }
 
 int cli_start(int argc, char **argv)

@@ -8,15 +8,16 @@
 #include "client.h"
 #include "options.h"
 #include "result.h"
+#include "turn.h"
 #include "wait.h"
 
-/* Sends the call and waits for its job; the end of the program. */
+/* Sends the call, which is about a VM or a host, and waits for its job; the end of the program. */
 static int run(const struct cli_args *args, sd_bus_message *call, const char *done)
 {
 	char path[CLIENT_PATH_BYTES];
 	struct client_job job = { 0 };
 	struct err e = { 0 };
-	int rc = client_send(call, path, &e);
+	int rc = turn_send(call, args->vm, !args->json, path, &e);
 
 	if (!rc && (args->no_wait || args->at))
 		rc = client_job(path, &job, &e);

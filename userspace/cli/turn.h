@@ -12,4 +12,11 @@
 int turn_call(const char *method, const char *vm, bool progress, char path[CLIENT_PATH_BYTES],
 	      struct err *e);
 
+/*
+ * Sends the call (and frees it), which is about @vm. A pass that follows the changes is waited for,
+ * as it comes and goes by itself; anything else that works on @vm makes it a refusal.
+ */
+int turn_send(sd_bus_message *call, const char *vm, bool progress, char path[CLIENT_PATH_BYTES],
+	      struct err *e);
+
 #endif
