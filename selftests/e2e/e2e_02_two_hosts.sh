@@ -4,7 +4,7 @@
 # Two hosts on a link: passes that come by themselves, suspend and resume, cancel,
 # and a link or a replica that goes away in the middle of a pass. Prints TAP.
 #
-# time-limit: 1500
+# time-limit: 2400
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
@@ -44,7 +44,8 @@ suspended() {
 	local last wire taken
 	check "suspend" p vmreplica suspend vm1
 	# A pass that was given up when all of it had been sent becomes a point yet.
-	check "the replica's end of it ends" until_true 60 replica_is_left vm1
+	check "the replica's end of it ends" until_true 180 replica_is_left vm1
+	check "and so does the primary's" until_true 180 at_rest vm1
 	taken=$(replica_field vm1 .last_pass)
 	look vm1
 	check "it says so" saw .state suspended
@@ -71,7 +72,7 @@ cancelled() {
 	slow 2mbit
 	scribble /dev/vdb 0 40
 	check "replicate --no-wait" grep -q "^job .* was started" <(p vmreplica replicate vm2 --no-wait)
-	check "it sends" until_true 60 half_way vm2
+	check "it sends" until_true 180 half_way vm2
 	id=$(job vm2 .id)
 	check "jobs tells of it" grep -q "^$id .*replicate .*vm2 .*running" <(p vmreplica jobs)
 	check "cancel" p vmreplica cancel "$id"
@@ -86,16 +87,21 @@ cancelled() {
 # Fails while the pass is under way; then goes on by itself.
 cut_off() {
 	check "$1: a pass" p vmreplica replicate vm2 --no-wait
-	check "$1: it sends" until_true 60 half_way vm2
+	check "$1: it sends" until_true 180 half_way vm2
+	id=$(job vm2 .id)
 }
 
-critical() { is vm2 .health critical; }
+failed() { equal exception "$(job_at "$1" .state)"; }
+# job_at NUMBER PATH
+job_at() { p vmreplica jobs --json | jq -r --arg id "$1" ".jobs[] | select(.id == \$id)$2"; }
 
-# reported WHAT REASON
+# reported WHAT REASON: what failed is tried again, and may then fail for another one
 reported() {
-	check "$1: the relationship is critical" until_true 120 critical
+	check "$1: the pass fails" until_true 300 failed "$id"
+	check "$1: and says why" grep "$2" <(job_at "$id" .error)
+	check "$1: the relationship is critical" is vm2 .health critical
 	look vm2
-	check "$1: and says why" grep "$2" <(saw_field .health_reason)
+	check "$1: and says why" grep 'replica' <(saw_field .health_reason)
 	check "$1: nothing was dropped" at_least 41943040 "$(saw_field .pending_bytes)"
 }
 
@@ -107,6 +113,7 @@ back_again() {
 }
 
 killed_replica() {
+	local id
 	cut_off "the replica's daemon is killed"
 	end_daemon replica KILL
 	reported "the replica's daemon is killed" 'the replica.* closed the connection'
@@ -116,6 +123,7 @@ killed_replica() {
 }
 
 lost_link() {
+	local id
 	slow 2mbit
 	scribble /dev/vdb 5 40
 	cut_off "the link is lost"

@@ -25,11 +25,11 @@ start_hosts() {
 		number=$((number + 1))
 	done
 	start_primary
-	guests_start replica --kernel "${KERNEL:-6.1}" --service --disk store:4G
+	guests_start replica --kernel "${KERNEL:-6.1}" --service --disk store:4G --timeout 2300
 	guests_ready primary replica || exit 1
 }
 
-start_primary() { guests_start primary --kernel "${KERNEL:-6.1}" --service "${disks[@]}"; }
+start_primary() { guests_start primary --kernel "${KERNEL:-6.1}" --service --timeout 2300 "${disks[@]}"; }
 
 # A power cut of the primary, and what follows. Its disks and the daemon's state stay.
 reboot_primary() {
@@ -60,8 +60,7 @@ same() {
 
 # end_daemon NAME SIGNAL: and wait until it has ended
 end_daemon() {
-	# shellcheck disable=SC2016 # for the guest's shell
-	on "$1" 'pid=$(cat /run/vmreplicad.state.pid); kill -'"$2"' $pid; while [ -e /proc/$pid/exe ]; do sleep 0.1; done'
+	on "$1" ". $root/tools/lib/ended.sh; pid=\$(cat /run/vmreplicad.state.pid); kill -$2 \$pid; until ended \$pid; do sleep 0.1; done"
 }
 
 # signal_daemon NAME SIGNAL
@@ -73,7 +72,7 @@ signal_daemon() {
 start_daemon() {
 	# shellcheck disable=SC2016 # for the guest's shell
 	on "$1" 'setsid vmreplicad >>/var/log/vmreplicad.log 2>&1 & echo $! >/run/vmreplicad.state.pid
-		for i in $(seq 300); do vmreplica status >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1'
+		for i in $(seq 1800); do vmreplica status >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1'
 }
 
 # --- the network ------------------------------------------------------------------------
