@@ -317,11 +317,8 @@ static int tell_full(struct connection *c, int r, struct err *e)
 {
 	char what[160];
 
-	if (r != -ENOSPC && r != -EDQUOT) {
-		if (!r)
-			troubles_set(&c->all->troubles, c->vm, NULL);
+	if (r != -ENOSPC && r != -EDQUOT)
 		return r;
-	}
 	snprintf(what, sizeof(what), "%.150s", e->text);
 	err_set(e, r,
 		"the replica host's disk is full: make room in %.100s there, and passes go on by themselves; all points are kept (%s)",
@@ -330,10 +327,19 @@ static int tell_full(struct connection *c, int r, struct err *e)
 	return r;
 }
 
+/* Before the primary hears of it, so that both sides say that it is over. */
+static void on_durable(void *arg)
+{
+	struct connection *c = arg;
+
+	troubles_set(&c->all->troubles, c->vm, NULL);
+}
+
 static int receive_one_pass(struct connection *c, struct store *store,
 			    const struct wire_header *header, const struct wire_pass_begin *begin,
 			    struct err *e)
 {
+	const struct receive_options options = { .durable = on_durable, .arg = c };
 	int r;
 
 	if (header->sequence != begin->pass || !begin->pass)
@@ -353,7 +359,7 @@ static int receive_one_pass(struct connection *c, struct store *store,
 	atomic_store(&c->progress.done_bytes, 0);
 	atomic_store(&c->progress.wire_bytes, 0);
 	atomic_store(&c->receiving_pass, begin->pass);
-	r = receive_pass(c->sock, store, begin, NULL, &c->progress, c->stop_fd, e);
+	r = receive_pass(c->sock, store, begin, &options, &c->progress, c->stop_fd, e);
 	atomic_store(&c->receiving_pass, 0);
 	return tell_full(c, r, e);
 }
@@ -363,9 +369,12 @@ static int release(struct connection *c, struct store *store, struct err *e)
 	const struct wire_header released = { .type = WIRE_RELEASED };
 	int r = store_release(store, e);
 
-	if (!r)
-		log_notice("%s: the primary removed the relationship; its points are kept", c->vm);
-	return r ? r : session_send(c->sock, &released, NULL, e);
+	if (r)
+		return r;
+	log_notice("%s: the primary removed the relationship; its points are kept", c->vm);
+	/* Before the primary hears of it: from then on the name is free for another relationship. */
+	set_connected(c, false);
+	return session_send(c->sock, &released, NULL, e);
 }
 
 static int await_medium(struct connection *c, struct store *store,

@@ -69,6 +69,7 @@ struct receive {
 	struct geometry *disks;
 	struct store_pass *pass;
 	const struct wire_pass_begin *begin;
+	const struct receive_options *options;	/* or null */
 	struct receive_progress *progress;
 	struct ring *ring;
 	struct workers *workers;
@@ -658,7 +659,11 @@ static int end_pass(struct receive *rc, struct err *e)
 		return r ? r : err_set(e, -ECANCELED, "the primary gave the pass up");
 	}
 	r = store_pass_commit(pass, rc->end.cut_time_us, rc->end.whole, rc->end.consistency, e);
-	return r ? r : answer(rc, WIRE_PASS_DURABLE, e);
+	if (r)
+		return r;
+	if (rc->options && rc->options->durable)
+		rc->options->durable(rc->options->arg);
+	return answer(rc, WIRE_PASS_DURABLE, e);
 }
 
 int receive_pass(int sock, struct store *store, const struct wire_pass_begin *begin,
@@ -674,6 +679,7 @@ int receive_pass(int sock, struct store *store, const struct wire_pass_begin *be
 	rc->stop_fd = stop_fd;
 	rc->store = store;
 	rc->begin = begin;
+	rc->options = options;
 	rc->progress = progress;
 	atomic_store(&progress->total_bytes, begin->bytes);
 	r = begin_pass(rc, e);

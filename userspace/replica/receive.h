@@ -16,6 +16,8 @@
 struct receive_options {		/* 0: default of each */
 	unsigned int depth;		/* writes in flight, 1 to 256, default 16 */
 	unsigned int threads;		/* decoders (checksum, lz4), 1 to 16, default 2 */
+	void (*durable)(void *arg);	/* the pass is, and the primary has yet to hear of it */
+	void *arg;
 };
 
 struct receive_progress {
