@@ -202,7 +202,7 @@ static inline void *rig_receive(void *arg)
 	struct wire_pass_begin begin;
 	struct wire_header header;
 
-	rx->result = session_receive(rx->sock, &header, &begin, sizeof(begin), -1, 10, &rx->error);
+	rx->result = session_receive(rx->sock, &header, &begin, sizeof(begin), -1, 60, &rx->error);
 	if (!rx->result)
 		rx->result = receive_pass(rx->sock, rx->rig->store, &begin, &rx->options,
 					  &rx->progress, rx->stop_fd, &rx->error);

@@ -183,7 +183,7 @@ static bool replica_equals(struct world *w)
 	bool same = true;
 
 	/* A connection that was closed may not have ended yet. */
-	for (unsigned int i = 0; i < 100; i++) {
+	for (unsigned int i = 0; i < 1200; i++) {
 		if (store_open(w->rig.root, RIG_VM, &store, &e) != -EBUSY)
 			break;
 		usleep(100000);

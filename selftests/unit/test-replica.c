@@ -405,7 +405,7 @@ TEST(the_primary_says_what_is_kept)
 	CHECK_EQ(zero_pass(sock, 6, WIRE_PASS_DELTA, &e), 0);
 	CHECK(becomes_points(2));
 	CHECK_EQ(keep(sock, WIRE_MAX_KEEP_POINTS + 1, 0, &e), 0);
-	CHECK_EQ(session_receive(sock, &h, NULL, 0, -1, 10, &e), -EPROTO);
+	CHECK_EQ(session_receive(sock, &h, NULL, 0, -1, 60, &e), -EPROTO);
 	close(sock);
 	CHECK_EQ(only_status().points, 2);
 	stop();

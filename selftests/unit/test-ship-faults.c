@@ -216,7 +216,7 @@ TEST(cancel_while_stalled)
 	pthread_create(&thread, NULL, poke_later, &poker);
 	start = rig_now();
 	CHECK_EQ(ship_all(&rig, socks[0], poker.fd, &e), -ECANCELED);
-	CHECK(rig_now() - start < 2);
+	CHECK(rig_now() - start < 25);
 	pthread_join(thread, NULL);
 	close(socks[0]);
 	close(socks[1]);
@@ -241,9 +241,9 @@ TEST(stop_while_idle)
 	CHECK_EQ(rig_begin(&rig, socks[0], WIRE_PASS_INITIAL, &e), 0);
 	pthread_create(&thread, NULL, poke_later, &poker);
 	start = rig_now();
-	CHECK(session_receive(socks[0], &(struct wire_header){ 0 }, NULL, 0, -1, 10, &e) ==
+	CHECK(session_receive(socks[0], &(struct wire_header){ 0 }, NULL, 0, -1, 60, &e) ==
 	      -ESHUTDOWN);
-	CHECK(rig_now() - start < 2);
+	CHECK(rig_now() - start < 25);
 	close(socks[0]);
 	pthread_join(rx.thread, NULL);
 	pthread_join(thread, NULL);

@@ -359,7 +359,7 @@ TEST(abort_frame)
 	CHECK_EQ(rig_begin(&rig, socks[0], WIRE_PASS_INITIAL, &e), 0);
 	header.sequence = rig.pass;
 	CHECK_EQ(session_send(socks[0], &header, NULL, &e), 0);
-	CHECK_EQ(session_receive(socks[0], &header, NULL, 0, -1, 10, &e), 0);
+	CHECK_EQ(session_receive(socks[0], &header, NULL, 0, -1, 60, &e), 0);
 	CHECK_EQ(header.type, WIRE_PASS_ABORTED);
 	pthread_join(rx.thread, NULL);
 	CHECK_EQ(rx.result, -ECANCELED);

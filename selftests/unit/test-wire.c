@@ -388,17 +388,17 @@ TEST(session_frames)
 
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, socks), 0);
 	CHECK_EQ(session_send(socks[0], &header, &pass_begin, &e), 0);
-	CHECK_EQ(session_receive(socks[1], &got, &begin, sizeof(begin), -1, 5, &e), 0);
+	CHECK_EQ(session_receive(socks[1], &got, &begin, sizeof(begin), -1, 60, &e), 0);
 	CHECK_EQ(got.type, WIRE_PASS_BEGIN);
 	CHECK(!memcmp(&begin, &pass_begin, sizeof(begin)));
 	CHECK_EQ(session_send(socks[0], &header, &pass_begin, &e), 0);
-	CHECK_EQ(session_receive(socks[1], &got, &begin, sizeof(begin) - 1, -1, 5, &e), -EPROTO);
+	CHECK_EQ(session_receive(socks[1], &got, &begin, sizeof(begin) - 1, -1, 60, &e), -EPROTO);
 	close(socks[0]);
 	close(socks[1]);
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, socks), 0);
 	CHECK_EQ(session_receive(socks[0], &got, NULL, 0, -1, 1, &e), -ETIMEDOUT);
 	close(socks[1]);
-	CHECK_EQ(session_receive(socks[0], &got, NULL, 0, -1, 5, &e), -ENOTCONN);
+	CHECK_EQ(session_receive(socks[0], &got, NULL, 0, -1, 60, &e), -ENOTCONN);
 	close(socks[0]);
 }
 
@@ -411,7 +411,7 @@ TEST(session_error_text)
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, socks), 0);
 	CHECK_EQ(shutdown(socks[1], SHUT_WR), 0);	/* so that the sender need not linger */
 	session_send_error(socks[0], &why);
-	CHECK_EQ(session_receive(socks[1], &got, NULL, 0, -1, 5, &e), -ENOSPC);
+	CHECK_EQ(session_receive(socks[1], &got, NULL, 0, -1, 60, &e), -ENOSPC);
 	CHECK_STR(e.text, "no room?[31m?at ??all");
 	close(socks[0]);
 	close(socks[1]);
