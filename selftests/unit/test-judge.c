@@ -103,6 +103,34 @@ TEST(paused_and_failing)
 	expect(r, 8, 3, "no link");
 }
 
+TEST(not_tracked)
+{
+	struct relationship *r = well();
+
+	r->no_tracker = true;
+	strcpy(r->track_error, "load it");
+	expect(r, 3, 2, "compares all of the disks, and a point is of one instant only if nothing wrote meanwhile: load it");
+	r->state.suspended = true;
+	expect(r, 7, 2, "suspended: run");
+	r->state.suspended = false;
+	r->state.prepared = true;
+	expect(r, 4, 3, "not known whether the disks were written");
+	r->state.prepared = false;
+	/* Of the last pass; that the tracker is there by now, and new, is no interruption. */
+	r->no_tracker = false;
+	r->track_error[0] = 0;
+	strcpy(r->state.untracked, "zoned");
+	r->track.disk_count = 1;
+	r->track.disks[0].untrusted = 1;
+	expect(r, 3, 2, "meanwhile: zoned");
+	r->state.untracked[0] = 0;
+	expect(r, 8, 3, "tracking was interrupted");
+	/* Another failure to ask it is one. */
+	r->track.disk_count = 0;
+	strcpy(r->track_error, "no memory");
+	expect(r, 8, 3, "no memory");
+}
+
 TEST(gravest_first)
 {
 	struct relationship *r = well();
@@ -143,5 +171,5 @@ TEST(damaged)
 }
 
 UNIT_MAIN(T(ok), T(a_fifth_of_the_cycles_missed), T(nothing_sent_for_an_hour),
-	  T(latency_of_five_minutes), T(paused_and_failing), T(gravest_first),
+	  T(latency_of_five_minutes), T(paused_and_failing), T(not_tracked), T(gravest_first),
 	  T(before_the_first_point), T(damaged))

@@ -4,9 +4,10 @@
 #include "unit.h"
 
 /* Who asked for what; a 1 is StartReplication. And what comes of it; a 1 is all. */
-enum { AUTO = 2, WANTED = 4, COMPARING = 8 };
+enum { AUTO = 2, WANTED = 4, COMPARING = 8, UNTRACKED = 16, MEDIUM = 32 };
 enum { COMPARE = 2 };
-enum { NEW = WIRE_STATE_NEW, RECEIVING = WIRE_STATE_RECEIVING, COMPLETE = WIRE_STATE_COMPLETE };
+enum { NEW = WIRE_STATE_NEW, RECEIVING = WIRE_STATE_RECEIVING, COMPLETE = WIRE_STATE_COMPLETE,
+       AWAITING = WIRE_STATE_AWAITING };
 
 static const struct {
 	const char *what;
@@ -82,6 +83,24 @@ static const struct {
 	  PLAN_GO, WIRE_PASS_INITIAL, 1 | COMPARE, 1 },
 	{ "a seeded initial pass interrupted", 0, 1 | COMPARING, 0, 0, 100, RECEIVING, 0, 100,
 	  PLAN_GO, WIRE_PASS_INITIAL, COMPARE, 1 },
+	{ "not tracked: compared, unasked", 1, UNTRACKED, 0, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, 1 | COMPARE, 8 },
+	{ "not tracked, whatever the disks say", 1, UNTRACKED, 1, 7, 0, COMPLETE, 7, 0,
+	  PLAN_GO, WIRE_PASS_DELTA, 1 | COMPARE, 8 },
+	{ "not tracked: the first pass", 0, 1 | UNTRACKED, 0, 0, 0, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, 1 | COMPARE, 1 },
+	{ "not tracked, interrupted in the first pass", 0, 1 | UNTRACKED, 0, 0, 0, RECEIVING, 0, 100,
+	  PLAN_GO, WIRE_PASS_INITIAL, 1 | COMPARE, 1 },
+	{ "not tracked, and the replica went back: that is said", 1, UNTRACKED, 0, 7, 0, COMPLETE, 6, 0,
+	  PLAN_REPLICA_LOST, 0, 0, 0 },
+	{ "not tracked, the replica is gone, and the user asked", 1, WANTED | UNTRACKED, 0, 7, 0, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, 1 | COMPARE, 8 },
+	{ "not tracked: with a medium under way nothing can be compared", 1, UNTRACKED, 0, 7, 0, AWAITING, 7, 0,
+	  PLAN_TRACKING_INTERRUPTED, 0, 0, 0 },
+	{ "not tracked: onto a medium all is sent", 0, 1 | UNTRACKED | MEDIUM, 0, 0, 0, NEW, 0, 0,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 1 },
+	{ "not tracked: onto it once more", 0, 1 | UNTRACKED | MEDIUM, 0, 0, 0, RECEIVING, 0, 100,
+	  PLAN_GO, WIRE_PASS_INITIAL, true, 1 },
 	{ "lost and untrusted: the loss is said", 1, 0, 1, 7, 0, NEW, 0, 0, PLAN_REPLICA_LOST, 0, 0, 0 },
 };
 
@@ -94,6 +113,8 @@ TEST(table)
 			.allow_compare = table[i].asked & AUTO,
 			.resync_wanted = table[i].asked & WANTED,
 			.comparing = table[i].asked & COMPARING,
+			.untracked = table[i].asked & UNTRACKED,
+			.medium = table[i].asked & MEDIUM,
 			.untrusted = table[i].untrusted,
 			.last_pass = table[i].last,
 			.disk_count = 2,
@@ -145,13 +166,14 @@ TEST(older_copy)
 /* Whatever the facts: full whenever untrusted, never full unasked, ids only grow. */
 TEST(promises)
 {
-	for (unsigned int bits = 0; bits < 1u << 12; bits++) {
+	for (unsigned int bits = 0; bits < 1u << 13; bits++) {
 		struct plan_facts facts = {
 			.initial_complete = bits & 1,
 			.allow_full = bits & 2,
 			.allow_compare = bits >> 9 & 1,
 			.resync_wanted = bits >> 10 & 1,
 			.comparing = bits >> 11 & 1,
+			.untracked = bits >> 12 & 1,
 			.untrusted = bits & 4,
 			.last_pass = bits >> 3 & 1 ? 5 : 0,
 			.disk_count = 1,
@@ -163,14 +185,19 @@ TEST(promises)
 			},
 		};
 		bool asked = facts.allow_full || facts.allow_compare || facts.resync_wanted ||
-			     facts.comparing;
+			     facts.comparing || facts.untracked;
+		/* What the replica lost is said all the same. */
+		bool lost = facts.replica.last_pass < facts.last_pass ||
+			    (facts.replica.state != WIRE_STATE_COMPLETE &&
+			     (facts.initial_complete || facts.checkpoint_bytes[0]));
 		struct plan plan = { 0 };
 
 		if (plan_make(&facts, &plan) != PLAN_GO) {
-			CHECK(!asked);
+			CHECK(!asked || (facts.untracked && lost));
 			continue;
 		}
 		CHECK(plan.full || !facts.untrusted);
+		CHECK((plan.full && plan.compare) || !facts.untracked);
 		CHECK(plan.full || facts.replica.last_pass >= facts.last_pass);
 		CHECK(!plan.full || asked);
 		/* All is sent only where somebody asked for just that. */

@@ -28,6 +28,7 @@ static struct state sample(void)
 		.export_dir = "/mnt/medium",
 		.resync_wanted = true,
 		.comparing = true,
+		.untracked = "the kernel module \"blkcbt\" is not loaded",
 		.medium_pass = 3,
 		.generation = 9,
 		.prepared = true,
@@ -73,6 +74,7 @@ static void check_same(const struct state *a, const struct state *b)
 	CHECK_STR(a->export_dir, b->export_dir);
 	CHECK_EQ(a->resync_wanted, b->resync_wanted);
 	CHECK_EQ(a->comparing, b->comparing);
+	CHECK_STR(a->untracked, b->untracked);
 	CHECK_EQ(a->medium_pass, b->medium_pass);
 	CHECK_EQ(a->medium_awaited, b->medium_awaited);
 	CHECK_EQ(a->statistics.last_milliseconds, b->statistics.last_milliseconds);
@@ -396,6 +398,32 @@ TEST(checkpoints_outlive_the_attempt_at_a_full_pass)
 	state_file_close(file);
 }
 
+TEST(untracked_until_it_is_tracked)
+{
+	struct state state = sample(), after;
+	struct state_file *file;
+	struct err e = { 0 };
+
+	strcpy(state.vm, "web5");
+	state.untracked[0] = 0;
+	CHECK_EQ(state_file_create(dir, &state, &file, &e), 0);
+	CHECK_EQ(record_untracked(file, "no module", &e), 0);
+	state_file_get(file, &after);
+	CHECK_STR(after.untracked, "no module");
+	CHECK(!after.comparing);
+	CHECK_EQ(after.disks[0].checkpoint_bytes, 0);
+	/* Passes that compare do not change it, nor does what the user does. */
+	CHECK_EQ(record_full(file, 4, &e), 0);
+	CHECK_EQ(record_durable(file, &(struct record_pass){ .pass = 13, .point = true }, &e), 0);
+	state_file_get(file, &after);
+	CHECK_STR(after.untracked, "no module");
+	CHECK_EQ(record_tracked(file, &e), 0);
+	state_file_get(file, &after);
+	CHECK_STR(after.untracked, "");
+	CHECK_EQ(state_file_remove(file, &e), 0);
+	state_file_close(file);
+}
+
 static void count(const char *vm, void *arg)
 {
 	(*(int *)arg)++;
@@ -431,4 +459,5 @@ UNIT_MAIN(T(set_up), T(round_trip), T(file_round_trip), T(bounds),
 	  T(what_follows_is_refused), T(every_flipped_bit_is_survived),
 	  T(damaged_file_is_left_alone), T(file_of_another_vm_is_refused),
 	  T(failed_save_changes_nothing), T(checkpoints_outlive_the_attempt_at_a_full_pass),
+	  T(untracked_until_it_is_tracked),
 	  T(list_takes_state_files_only), T(tear_down))

@@ -178,7 +178,7 @@ TEST(refusals)
 	CHECK_EQ(store_pass_place(p, 0, 1 << 20, 4096, &place, &e), -EINVAL);
 	CHECK_EQ(store_pass_zero(p, 0, UINT64_MAX - 4095, 4096, &e), -EINVAL);
 	CHECK_EQ(store_pass_zero(p, 1, 0, (3 << 20) + 1, &e), -EINVAL);
-	CHECK_EQ(store_pass_commit(p, 1, true, STORE_CONSISTENCY_NONE, &e), -EINVAL);
+	CHECK_EQ(store_pass_commit(p, UINT64_MAX, true, STORE_CONSISTENCY_CRASH, &e), -EINVAL);
 	CHECK_EQ(store_last_pass(store), 5);
 	store_close(store);
 	strcpy(w.disks[1].name, "vda");

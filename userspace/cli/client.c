@@ -152,6 +152,11 @@ bool client_job_ended(const struct client_job *job)
 	return job->state >= CLIENT_JOB_COMPLETED;
 }
 
+bool client_compares(const struct client_relationship *r)
+{
+	return !strcmp(r->tracking, "compare");
+}
+
 unsigned int client_number(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -14,6 +14,8 @@
 
 /* --- what there is ---------------------------------------------------------- */
 
+#define CLIENT_UNKNOWN_BYTES UINT64_MAX	/* of pending_bytes, dirty_bytes */
+
 struct client_disk {
 	char name[64];
 	char device[256];
@@ -34,6 +36,7 @@ struct client_relationship {
 	char path[CLIENT_PATH_BYTES];
 	char vm[CLIENT_TEXT_BYTES], uuid[CLIENT_TEXT_BYTES], reason[CLIENT_TEXT_BYTES];
 	char host[CLIENT_TEXT_BYTES], job[CLIENT_TEXT_BYTES];
+	char tracking[CLIENT_TEXT_BYTES], tracking_reason[CLIENT_TEXT_BYTES];
 	uint16_t mode, state, health, port, history;
 	uint32_t history_spacing_s, interval_s, points, tests;
 	uint64_t failover_point, used_bytes;
@@ -96,6 +99,8 @@ const struct client_job *client_find_job(const struct client_snapshot *snapshot,
 
 int client_job(const char *path, struct client_job *job, struct err *e);
 bool client_job_ended(const struct client_job *job);
+/* Each pass of it compares all of the disks. */
+bool client_compares(const struct client_relationship *r);
 /* The number at the end of a path. */
 unsigned int client_number(const char *path);
 

@@ -9,6 +9,7 @@
 
 struct amount {
 	bool whole;		/* all of the disks, since what changed is not known */
+	bool compares;		/* and only what differs of that is sent */
 	uint64_t bytes, disk_bytes;
 	uint64_t wire_bytes;	/* as passes went so far; only if @known */
 	bool known;
@@ -24,9 +25,11 @@ static struct amount amount_of(const struct client_relationship *r)
 		a.bytes += r->disks[i].dirty_bytes;
 		a.whole |= r->disks[i].untrusted != 0;
 	}
+	a.compares = client_compares(r);
+	a.whole |= a.compares;
 	if (a.whole)
 		a.bytes = a.disk_bytes;
-	a.known = r->bytes > 0;
+	a.known = r->bytes > 0 && !a.compares;
 	if (a.known)
 		a.wire_bytes = (double)a.bytes * r->wire_bytes / r->bytes;
 	return a;
@@ -40,6 +43,7 @@ static void print_json(const struct client_relationship *r, const struct amount 
 	json_open(&json, NULL, '{');
 	json_text(&json, "vm", r->vm);
 	json_flag(&json, "whole", a->whole);
+	json_flag(&json, "compares", a->compares);
 	json_number(&json, "bytes", a->bytes);
 	json_number(&json, "disk_bytes", a->disk_bytes);
 	if (a->known)
@@ -62,6 +66,11 @@ static void print_text(const struct client_relationship *r, const struct amount 
 {
 	char bytes[FORMAT_BYTES], disk[FORMAT_BYTES], wire[FORMAT_BYTES];
 
+	if (a->compares) {
+		printf("%s: a pass now would read and compare all of the disks, %s on each side, and send what differs, which is not known before; nothing was sent\n",
+		       r->vm, format_bytes(a->disk_bytes, disk));
+		return;
+	}
 	printf("%s: a pass now would hold %s of %s", r->vm, format_bytes(a->bytes, bytes),
 	       format_bytes(a->disk_bytes, disk));
 	if (a->known)

@@ -39,6 +39,19 @@ static const struct argp_option create_options[] = {
 	{ 0 }
 };
 
+static void tell_untracked(const struct client_relationship *r)
+{
+	uint64_t bytes = 0;
+	char size[FORMAT_BYTES];
+	unsigned int i;
+
+	for (i = 0; i < r->disk_count; i++)
+		bytes += r->disks[i].size_bytes;
+	printf("note: %s\n", r->tracking_reason);
+	printf("note: until %s can be tracked, each pass reads all of its disks, %s on each side, and sends what differs; a point is of one instant only if nothing wrote meanwhile\n",
+	       r->vm, format_bytes(bytes, size));
+}
+
 static int tell_enabled(const char *vm, struct err *e)
 {
 	const struct client_relationship *r;
@@ -51,8 +64,11 @@ static int tell_enabled(const char *vm, struct err *e)
 		return rc;
 	r = client_find(&snapshot, vm, CLIENT_PRIMARY);
 	for (i = 0; r && i < r->disk_count; i++)
-		printf("%s: %s, %s, is tracked\n", r->vm, r->disks[i].device,
-		       format_bytes(r->disks[i].size_bytes, size));
+		printf("%s: %s, %s, %s\n", r->vm, r->disks[i].device,
+		       format_bytes(r->disks[i].size_bytes, size),
+		       client_compares(r) ? "is compared in each pass" : "is tracked");
+	if (r && client_compares(r))
+		tell_untracked(r);
 	if (r)
 		printf("%s will be replicated to %s:%u every %u s; begin with `vmreplica start-replication %s`\n",
 		       r->vm, r->host, r->port, r->interval_s, r->vm);

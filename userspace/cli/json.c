@@ -59,6 +59,14 @@ void json_number(struct json *json, const char *key, uint64_t number)
 	fprintf(json->to, "%" PRIu64, number);
 }
 
+void json_bytes(struct json *json, const char *key, uint64_t bytes)
+{
+	if (bytes == UINT64_MAX)
+		json_text(json, key, NULL);
+	else
+		json_number(json, key, bytes);
+}
+
 void json_flag(struct json *json, const char *key, bool flag)
 {
 	begin(json, key);

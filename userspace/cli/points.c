@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <string.h>
 
 #include "../common/format.h"
 #include "cli.h"
@@ -12,6 +13,15 @@ struct writer {
 	struct json *json;
 	unsigned int count;
 };
+
+static const char *in_words(const char *consistency)
+{
+	if (!strcmp(consistency, "crash"))
+		return "crash-consistent";
+	if (!strcmp(consistency, "application"))
+		return "application-consistent";
+	return "not tracked: maybe written to while it was read, so not of one instant";
+}
 
 static int read_point(sd_bus_message *m, struct writer *w)
 {
@@ -31,7 +41,7 @@ static int read_point(sd_bus_message *m, struct writer *w)
 		json_time(w->json, "time", time_us);
 		json_text(w->json, "consistency", consistency);
 	} else {
-		printf("%-5s %s  %s-consistent\n", id, format_time_us(time_us, time), consistency);
+		printf("%-5s %s  %s\n", id, format_time_us(time_us, time), in_words(consistency));
 	}
 	w->count++;
 	rc = disks_read(m, w->json, true);

@@ -20,6 +20,8 @@ static const struct field relationship_fields[] = {
 	R("HealthReason", "s", reason),
 	R("RecoveryConnectionPoint", "s", host),
 	R("Job", "o", job),
+	R("Tracking", "s", tracking),
+	R("TrackingReason", "s", tracking_reason),
 	R("ReplicationMode", "q", mode),
 	R("ReplicationState", "q", state),
 	R("ReplicationHealth", "q", health),

@@ -40,7 +40,10 @@ static void print_line(const struct line *line, uint64_t value)
 		snprintf(text, sizeof(text), "%" PRIu64, value);
 		break;
 	case BYTES:
-		format_bytes(value, text);
+		if (value == CLIENT_UNKNOWN_BYTES)
+			strcpy(text, "not known");
+		else
+			format_bytes(value, text);
 		break;
 	case MILLISECONDS:
 		format_seconds(value / 1e3, text);
@@ -64,6 +67,8 @@ static void put_value(struct json *json, const char *key, uint64_t value)
 			continue;
 		if (json && lines[i].kind == TIME)
 			json_time(json, lines[i].json, value);
+		else if (json && lines[i].kind == BYTES)
+			json_bytes(json, lines[i].json, value);
 		else if (json)
 			json_number(json, lines[i].json, value);
 		else if (lines[i].text)

@@ -25,7 +25,7 @@ static void disk_json(struct json *json, const struct client_disk *disk)
 	json_text(json, "device", disk->device);
 	json_number(json, "size_bytes", disk->size_bytes);
 	json_number(json, "chunk_bytes", disk->chunk_bytes);
-	json_number(json, "dirty_bytes", disk->dirty_bytes);
+	json_bytes(json, "dirty_bytes", disk->dirty_bytes);
 	json_flag(json, "untrusted", disk->untrusted);
 	json_close(json, '}');
 }
@@ -43,7 +43,9 @@ static void primary_json(struct json *json, const struct client_relationship *r)
 	json_number(json, "history_spacing", r->history_spacing_s);
 	json_time(json, "scheduled_start_time", r->start_time_us);
 	json_time(json, "last_apply_time", r->last_apply_time_us);
-	json_number(json, "pending_bytes", r->pending_bytes);
+	json_text(json, "tracking", r->tracking);
+	json_text(json, "tracking_reason", r->tracking_reason[0] ? r->tracking_reason : NULL);
+	json_bytes(json, "pending_bytes", r->pending_bytes);
 	json_number(json, "passes", r->passes);
 	json_number(json, "failures", r->failures);
 	json_number(json, "sent_bytes", r->bytes);
@@ -158,7 +160,10 @@ static void print_primary(const struct client_relationship *r)
 		printf("  last pass     %" PRIu64 ": %s, %s on the wire, %s\n", r->last_pass,
 		       format_bytes(r->last_bytes, size), format_bytes(r->last_wire_bytes, wire),
 		       format_seconds(r->last_milliseconds / 1e3, time));
-	printf("  to be sent    %s\n", format_bytes(r->pending_bytes, dirty));
+	if (client_compares(r))
+		printf("  to be sent    not known before it is compared\n");
+	else
+		printf("  to be sent    %s\n", format_bytes(r->pending_bytes, dirty));
 	for (i = 0; i < r->disk_count; i++)
 		printf("  disk          %s, %s%s\n", r->disks[i].device,
 		       format_bytes(r->disks[i].size_bytes, size),
@@ -217,7 +222,7 @@ static void print_row(const struct client_relationship *r)
 			 r->connected ? ", primary connected" : "");
 	printf("%-16s %-8s %-20s %-9s %-15s %-10s %s\n", r->vm, primary ? "primary" : "replica",
 	       names_state(r->state), names_health(r->health), point_age(r, age),
-	       primary ? format_bytes(r->pending_bytes, pending) : "-", peer);
+	       !primary ? "-" : client_compares(r) ? "?" : format_bytes(r->pending_bytes, pending), peer);
 }
 
 /* What is not as it should be, why, and what to do: the gravest first. */

@@ -112,21 +112,28 @@ int evidence_fingerprint(int fd, const char *path, uint64_t size, uint64_t *fing
 
 /* --- writes ------------------------------------------------------------------------- */
 
-/* Sectors, as /sys/block/.../stat counts them; Documentation/block/stat.rst of the kernel. */
-struct counted {
-	uint64_t read_sectors, writes, written_sectors, discards, discarded_sectors;
-};
-
-static bool read_counted(dev_t device, struct counted *c)
+/* As /sys/block/.../stat has it; Documentation/block/stat.rst of the kernel. */
+bool evidence_count(int fd, struct evidence_counts *c)
 {
 	char text[SYSFS_BYTES];
 
-	return read_attribute(device, "stat", text) &&
+	return read_attribute(device_of(fd), "stat", text) &&
 	       sscanf(text,
 		      "%*u %*u %" SCNu64 " %*u %" SCNu64 " %*u %" SCNu64
 		      " %*u %*u %*u %*u %" SCNu64 " %*u %" SCNu64,
 		      &c->read_sectors, &c->writes, &c->written_sectors, &c->discards,
 		      &c->discarded_sectors) == 5;
+}
+
+bool evidence_idle(int fd)
+{
+	dev_t device = device_of(fd);
+	unsigned int reads, writes;
+	char text[SYSFS_BYTES];
+
+	return !read_attribute(device, "partition", text) &&
+	       read_attribute(device, "inflight", text) &&
+	       sscanf(text, "%u %u", &reads, &writes) == 2 && !writes;
 }
 
 static uint64_t diskseq(const char *disk)
@@ -175,7 +182,7 @@ static bool first_of_its_name(dev_t device)
 
 int evidence_unwritten(int fd, const char *path, struct err *e)
 {
-	struct counted before, after;
+	struct evidence_counts before, after;
 	dev_t device = device_of(fd);
 	uint64_t ignored;
 	void *buffer;
@@ -187,11 +194,11 @@ int evidence_unwritten(int fd, const char *path, struct err *e)
 	buffer = aligned_alloc(SPOT_BYTES, SPOT_BYTES);
 	if (!buffer)
 		return err_sys(e, -ENOMEM, "cannot read %s", path);
-	rc = read_counted(device, &before) ? 0 : -EIO;
+	rc = evidence_count(fd, &before) ? 0 : -EIO;
 	if (!rc)
 		rc = hash_at(fd, buffer, 0, SPOT_BYTES, SPOT_BYTES, &ignored);
 	free(buffer);
-	if (rc || !read_counted(device, &after) ||
+	if (rc || !evidence_count(fd, &after) ||
 	    after.read_sectors < before.read_sectors + SPOT_BYTES / 512)
 		return err_set(e, -EUCLEAN, "the kernel does not count what is read from and written to %s", path);
 	if (after.writes || after.written_sectors || after.discards || after.discarded_sectors)

@@ -6,6 +6,7 @@
 #ifndef VMR_PRIMARY_EVIDENCE_H
 #define VMR_PRIMARY_EVIDENCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../common/err.h"
@@ -31,6 +32,17 @@ int evidence_fingerprint(int fd, const char *path, uint64_t size_bytes, uint64_t
  * that are still in flight are for the tracker to notice. @fd: O_DIRECT.
  */
 int evidence_unwritten(int fd, const char *path, struct err *e);
+
+/* What the kernel has counted of a device since it was made: sectors of 512 bytes, commands. */
+struct evidence_counts {
+	uint64_t read_sectors, writes, written_sectors, discards, discarded_sectors;
+};
+
+/* False: it counts nothing. */
+bool evidence_count(int fd, struct evidence_counts *counts);
+
+/* It is all of a disk, and no write to it is under way. */
+bool evidence_idle(int fd);
 
 /* No process but this one has the device @fd, or a partition of it, open. -EBUSY names one. */
 int evidence_unused(int fd, const char *path, struct err *e);

@@ -32,6 +32,10 @@
  *    complete, so that it goes on after a crash instead of being forgotten. The
  *    checkpoints are forgotten after it has begun: then the map holds all, and only then.
  * 8. a pass that verifies sends more than its map holds, and drops no more than that.
+ * 9. without the tracker there are no marks: each pass compares all of the disks with what the
+ *    replica has, from their beginning. What is written behind the read of a chunk is found by
+ *    the next one. That it is so is recorded before anything else, so that the first pass
+ *    that is tracked again holds every chunk, and it is forgotten when that has been cut.
  */
 #include <errno.h>
 #include <linux/blkcbt.h>
@@ -41,6 +45,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/datetime.h"
 #include "../common/log.h"
 #include "../store/store.h"
 #include "../wire/session.h"
@@ -49,6 +54,7 @@
 #include "plan.h"
 #include "record.h"
 #include "track.h"
+#include "untracked.h"
 
 #define SEAL_TIMEOUT_MS		30000	/* for the writes in flight at the cut to complete */
 #define SEAL_SLICE_MS		250	/* how soon a cancel is seen meanwhile */
@@ -66,8 +72,10 @@
 struct pass {
 	const struct pass_spec *spec;
 	struct state state;		/* as it was when the pass began */
-	struct cbt *cbt;
+	struct cbt *cbt;		/* null: the disks are not tracked */
 	struct track track;
+	struct untracked_watch watch;	/* of these */
+	bool still;			/* they were not written to while they were read */
 	struct plan plan;
 	struct cbt_pass_info info;	/* of the kernel */
 	bool medium_lost;		/* see plan_facts */
@@ -127,7 +135,7 @@ static void keep_alive(void *arg)
 	struct pass *p = arg;
 	struct cbt_pass_info info;
 
-	if (elapsed_ms(p) < p->alive_ms + ALIVE_MS)
+	if (!p->cbt || elapsed_ms(p) < p->alive_ms + ALIVE_MS)
 		return;
 	p->alive_ms = elapsed_ms(p);
 	cbt_pass_get(p->cbt, p->track.group, p->info.id, &info);
@@ -135,8 +143,18 @@ static void keep_alive(void *arg)
 
 /* --- prepare, connect ------------------------------------------------------ */
 
+/* There is no map, or was none when the last pass ended. */
+static bool untracked(const struct pass *p)
+{
+	return !p->cbt || p->state.untracked[0];
+}
+
 static int refuse_interrupted(struct pass *p, struct err *e)
 {
+	if (untracked(p))
+		return err_set(e, -ESTALE,
+			       "what changed is not known and can be compared only when the first copy has been imported: run `vmreplica import %s --from DIR` on %s",
+			       p->state.vm, p->state.host);
 	return err_set(e, -ESTALE,
 		       "tracking was interrupted (%s): run `vmreplica resynchronize %s`, which compares both sides, sends what differs and keeps the points that there are",
 		       track_untrusted_reason(track_untrusted(&p->track)), p->state.vm);
@@ -153,15 +171,38 @@ static int refuse_lost(struct pass *p, struct err *e)
 static bool all_allowed(const struct pass *p)
 {
 	return p->spec->allow_full || p->spec->allow_compare || p->state.resync_wanted ||
-	       p->state.comparing;
+	       p->state.comparing || p->state.untracked[0];
+}
+
+/* Step 9 of the head of this file. What is tracked of the other disks is no proof of anything. */
+static int do_without(struct pass *p, const char *why, struct err *e)
+{
+	int rc = record_untracked(p->spec->file, why, e);
+
+	if (rc)
+		return rc;
+	if (strncmp(p->state.untracked, why, sizeof(p->state.untracked) - 1))
+		log_warn("%s: changes are not tracked, each pass compares all of the disks: %s", p->state.vm,
+			 why);
+	state_file_get(p->spec->file, &p->state);
+	if (p->cbt) {
+		track_remove(p->cbt, p->state.relationship, NULL);
+		cbt_close(p->cbt);
+		p->cbt = NULL;
+	}
+	return untracked_get(&p->state, &p->track, e);
 }
 
 static int prepare(struct pass *p, struct err *e)
 {
-	int rc = track_open(&p->cbt, e);
+	struct err why = { 0 };
+	bool cannot;
+	int rc = track_try(&p->cbt, &p->state, all_allowed(p), &p->track, &cannot, &why);
 
-	if (!rc)
-		rc = track_ensure(p->cbt, &p->state, all_allowed(p), &p->track, e);
+	if (cannot)
+		return do_without(p, why.text, e);
+	if (rc)
+		err_set(e, rc, "%s", why.text);
 	/* Known before the replica is asked, and true whatever it would say. */
 	if (!rc && track_untrusted(&p->track) && p->state.initial_complete && !all_allowed(p))
 		rc = refuse_interrupted(p, e);
@@ -231,6 +272,8 @@ static int decide(struct pass *p, struct err *e)
 		.allow_compare = p->spec->allow_compare,
 		.resync_wanted = p->state.resync_wanted,
 		.comparing = p->state.comparing,
+		.untracked = untracked(p),
+		.medium = p->spec->export,
 		.medium_lost = p->medium_lost,
 		.last_pass = p->state.last_pass,
 		.generation = p->state.generation,
@@ -277,6 +320,8 @@ static int wait_sealed(struct pass *p, struct err *e)
 /* That the pass goes on after a crash, instead of being forgotten, is known before it begins. */
 static int record_begin(struct pass *p, struct err *e)
 {
+	if (!p->cbt)
+		return p->plan.kind == WIRE_PASS_INITIAL ? record_incomplete(p->spec->file, e) : 0;
 	if (p->plan.compare)
 		return record_comparing(p->spec->file, p->plan.kind == WIRE_PASS_INITIAL, e);
 	return p->plan.full ? record_incomplete(p->spec->file, e) : 0;
@@ -324,7 +369,20 @@ static int cut(struct pass *p, struct err *e)
 		return err_set(e, rc, "cannot cut the disks of %s: %.200s", p->state.vm, cbt_error(p->cbt));
 	p->begun = true;
 	rc = p->plan.full ? record_full(p->spec->file, p->spec->peer->opened.generation, e) : 0;
+	if (!rc && p->plan.full && p->state.untracked[0]) {
+		log_notice("%s: changes are tracked; what the disks hold by now is compared once more", p->state.vm);
+		rc = record_tracked(p->spec->file, e);
+	}
 	return rc ? rc : wait_sealed(p, e);
+}
+
+/* The time that a point of it will say: all that was written before is in it. */
+static int begin_untracked(struct pass *p, struct err *e)
+{
+	int rc = record_begin(p, e);
+
+	p->info.cut_time_ns = datetime_now_us() * 1000;
+	return rc ? rc : record_full(p->spec->file, p->spec->peer->opened.generation, e);
 }
 
 static int append_extent(uint64_t offset, uint64_t length, void *arg)
@@ -340,8 +398,13 @@ static int open_disk(struct pass *p, unsigned int i, struct err *e)
 
 	disk->size_bytes = info->size_bytes;
 	disk->chunk_bytes = info->chunk_bytes;
-	rc = cbt_map_get(p->cbt, p->track.group, p->info.id, info->id, append_extent,
-			 &disk->extents);
+	if (!p->cbt)
+		rc = append_extent(0, info->size_bytes, &disk->extents);
+	else
+		rc = cbt_map_get(p->cbt, p->track.group, p->info.id, info->id, append_extent,
+				 &disk->extents);
+	if (rc && !p->cbt)
+		return err_sys(e, rc, "cannot compare %s", info->path);
 	if (rc)
 		return err_set(e, rc, "cannot read the map of %.160s: %.160s", info->path, cbt_error(p->cbt));
 	return track_open_disk(info, &disk->fd, e);
@@ -350,11 +413,16 @@ static int open_disk(struct pass *p, unsigned int i, struct err *e)
 static int open_disks(struct pass *p, struct err *e)
 {
 	/* Again, because the image devices come with the cut. */
-	int rc = track_get(p->cbt, &p->state, &p->track, e);
+	int rc = p->cbt ? track_get(p->cbt, &p->state, &p->track, e) : 0;
+	int fds[STATE_MAX_DISKS];
 	unsigned int i;
 
-	for (i = 0; !rc && i < p->state.disk_count; i++)
+	for (i = 0; !rc && i < p->state.disk_count; i++) {
 		rc = open_disk(p, i, e);
+		fds[i] = p->disks[i].fd;
+	}
+	if (!rc && !p->cbt)
+		untracked_watch(&p->watch, &p->state, fds);
 	return rc;
 }
 
@@ -377,7 +445,7 @@ static void checkpointed(void *arg, unsigned int disk, uint64_t offset)
 	uint64_t from = p->plan.stays_bytes[disk];
 	struct err why = { 0 };
 
-	if (offset <= from)
+	if (offset <= from || !p->cbt)
 		return;
 	if (record_checkpoint(p->spec->file, disk, offset, &why)) {
 		log_warn("%s: %s; an interruption will cost more copying", p->state.vm, why.text);
@@ -396,6 +464,8 @@ static void reads_done(void *arg)
 {
 	struct pass *p = arg;
 
+	if (!p->cbt)	/* looked at when the last slice is through */
+		return;
 	p->whole = !cbt_pass_get(p->cbt, p->track.group, p->info.id, &p->info) &&
 		   !p->info.overwritten && !p->info.fuzzy && !p->repairs &&
 		   !track_get(p->cbt, &p->state, &p->track, NULL) && !track_untrusted(&p->track);
@@ -468,7 +538,8 @@ static int send_end(struct pass *p, struct err *e)
 		.frames = atomic_load(&p->sending->frames),
 		.raw_bytes = atomic_load(&p->sending->raw_bytes),
 		.whole = p->whole,
-		.consistency = p->whole ? STORE_CONSISTENCY_CRASH : STORE_CONSISTENCY_NONE,
+		.consistency = p->whole && (p->cbt || p->still) ? STORE_CONSISTENCY_CRASH :
+								  STORE_CONSISTENCY_NONE,
 	};
 	struct wire_header header = {
 		.type = WIRE_PASS_END,
@@ -527,6 +598,8 @@ static int finish(struct pass *p, struct err *e)
 	if (p->spec->peer->opened.state != WIRE_STATE_AWAITING)
 		p->spec->peer->opened.state = WIRE_STATE_COMPLETE;
 	p->spec->peer->opened.last_pass = p->plan.pass;
+	if (!p->cbt)
+		return 0;
 	rc = cbt_pass_commit(p->cbt, p->track.group, p->info.id);
 	if (rc)		/* the marks are back in the live map: sent once more */
 		log_warn("%s: pass %llu is durable, but its map could not be dropped: %s", p->state.vm,
@@ -608,7 +681,7 @@ static int end_delta_slice(struct pass *p, const struct compare_cursor *from,
 	for (i = from->disk; !rc && i <= to->disk && i < p->state.disk_count; i++) {
 		uint64_t begin = position(p, from, i), end = position(p, to, i);
 
-		if (end > begin)
+		if (end > begin && p->cbt)
 			cbt_pass_commit_range(p->cbt, p->track.group, p->info.id,
 					      p->track.disks[i].id, begin, end - begin);
 	}
@@ -663,6 +736,7 @@ static int compare(struct pass *p, struct err *e)
 		.disk_count = p->state.disk_count,
 		.disks = p->disks,
 		.cancel_fd = p->spec->cancel_fd,
+		.ask_always = !p->cbt,
 		.progress = p->spec->progress,
 		.tick = keep_alive,
 		.arg = p,
@@ -706,6 +780,10 @@ static int verify(struct pass *p, struct err *e)
 		.progress = p->spec->progress,
 	};
 
+	if (untracked(p))
+		return err_set(e, -EINVAL,
+			       "%s is not tracked, so that each pass compares all of it: run `vmreplica replicate %s`",
+			       p->state.vm, p->state.vm);
 	if (p->plan.full || p->plan.compare || p->spec->peer->opened.state != WIRE_STATE_COMPLETE)
 		return err_set(e, -EINVAL,
 			       "%s cannot be verified before its replication, or resynchronization, is complete",
@@ -757,6 +835,16 @@ static int send_pass(struct pass *p, struct err *e)
 	return p->plan.compare ? compare(p, e) : send_all(p, e);
 }
 
+/*
+ * A point even if the disks were written to while they were read: there may never be another one.
+ * What it is worth is said with it.
+ */
+static void judge_untracked(struct pass *p)
+{
+	p->still = untracked_still(&p->watch, &p->state);
+	p->whole = p->plan.kind == WIRE_PASS_DELTA;
+}
+
 static int run(struct pass *p, struct err *e)
 {
 	int rc;
@@ -776,12 +864,14 @@ static int run(struct pass *p, struct err *e)
 	if (rc)
 		return rc;
 	set_phase(p, PASS_PHASE_CUT);
-	rc = cut(p, e);
+	rc = p->cbt ? cut(p, e) : begin_untracked(p, e);
 	if (!rc)
 		rc = open_disks(p, e);
 	if (rc)
 		return rc;
 	rc = send_pass(p, e);
+	if (!rc && !p->cbt)
+		judge_untracked(p);
 	if (!rc)
 		rc = send_end(p, e);
 	if (rc)

@@ -5,7 +5,8 @@
  * replica still has what it acknowledged. Then a pass of the map is enough, however
  * the last one ended, be it an initial one or a delta. If one of them
  * is not true, only a full pass is right. Whether that sends all or compares first is a
- * matter of cost alone, as the map that it drops at the end is the same.
+ * matter of cost alone, as the map that it drops at the end is the same. Disks that are not tracked
+ * have no map that could be complete: all of them is compared, each time.
  */
 #include "plan.h"
 
@@ -40,15 +41,15 @@ static bool replica_lost(const struct plan_facts *facts)
 enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 {
 	const struct session_opened *replica = &facts->replica;
-	bool lost = replica_lost(facts), needed = facts->untrusted || lost;
+	bool lost = replica_lost(facts), needed = facts->untrusted || facts->untracked || lost;
 	/* With a medium that is under way nothing can be compared. */
-	bool can_compare = replica->state != WIRE_STATE_AWAITING;
+	bool can_compare = replica->state != WIRE_STATE_AWAITING && !facts->medium;
 	bool wanted = can_compare && (facts->resync_wanted || facts->comparing);
 	bool asked = facts->allow_full || wanted;
 	unsigned int i;
 
 	plan->full = needed || (can_compare && facts->resync_wanted);
-	plan->compare = wanted || (needed && !asked && can_compare);
+	plan->compare = wanted || (can_compare && (facts->untracked || (needed && !asked)));
 	plan->kind = has_base(replica) ? WIRE_PASS_DELTA : WIRE_PASS_INITIAL;
 	plan->pass =
 		(replica->last_pass > facts->last_pass ? replica->last_pass : facts->last_pass) + 1;
@@ -60,7 +61,8 @@ enum plan_answer plan_make(const struct plan_facts *facts, struct plan *plan)
 		plan->stays_bytes[i] = plan->full || replica->state == WIRE_STATE_NEW ?
 					       0 :
 					       replica->initial_durable[i];
-	if (!plan->full || asked || (facts->allow_compare && can_compare))
+	if (!plan->full || asked ||
+	    (can_compare && (facts->allow_compare || (facts->untracked && !lost))))
 		return PLAN_GO;
 	return lost ? PLAN_REPLICA_LOST : PLAN_TRACKING_INTERRUPTED;
 }

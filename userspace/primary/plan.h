@@ -23,13 +23,16 @@ struct plan_facts {
 	uint64_t checkpoint_bytes[WIRE_MAX_DISKS];
 	/* the kernel */
 	bool untrusted;			/* a disk's map is not complete */
+	/* there is no map, or was none since the last pass: all is compared, unasked */
+	bool untracked;
+	bool medium;			/* what is sent goes onto a medium: nothing to compare with */
 	/* the replica */
 	struct session_opened replica;
 };
 
 enum plan_answer {
 	PLAN_GO,
-	/* all has to be sent again, or compared, and nobody asked for it */
+	/* all has to be sent again, or compared, and nobody asked for it, or it cannot be */
 	PLAN_TRACKING_INTERRUPTED,
 	/* the same, because the replica no longer has what it acknowledged */
 	PLAN_REPLICA_LOST,

@@ -302,6 +302,8 @@ int reboot_save(struct state_file *file, const char *dir, struct err *e)
 
 	if (!rc)
 		rc = track_get(r->cbt, &r->state, &r->track, e);
+	if (!rc && r->state.untracked[0])
+		rc = err_set(e, -ESTALE, "it has not begun yet: %s", r->state.untracked);
 	if (!rc && track_untrusted(&r->track))
 		rc = err_set(e, -ESTALE, "tracking was interrupted (%s)",
 			     track_untrusted_reason(track_untrusted(&r->track)));

@@ -71,6 +71,23 @@ int record_full(struct state_file *file, uint64_t generation, struct err *e)
 	return state_file_end(file, e);
 }
 
+int record_untracked(struct state_file *file, const char *reason, struct err *e)
+{
+	struct state *state = state_file_begin(file);
+
+	snprintf(state->untracked, sizeof(state->untracked), "%.*s", STATE_REASON_BYTES - 1,
+		 reason);
+	state->comparing = false;
+	clear_checkpoints(state);
+	return state_file_end(file, e);
+}
+
+int record_tracked(struct state_file *file, struct err *e)
+{
+	state_file_begin(file)->untracked[0] = 0;
+	return state_file_end(file, e);
+}
+
 int record_awaited(struct state_file *file, struct err *e)
 {
 	state_file_begin(file)->medium_awaited = true;

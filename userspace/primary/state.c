@@ -115,6 +115,7 @@ char *state_encode(const struct state *state)
 	put(o, "initial_type", json_object_new_int(state->initial_type));
 	put(o, "export_directory", json_object_new_string(state->export_dir));
 	put(o, "resync_wanted", json_object_new_boolean(state->resync_wanted));
+	put(o, "untracked", json_object_new_string(state->untracked));
 	put(o, "comparing", json_object_new_boolean(state->comparing));
 	put(o, "medium_pass", json_object_new_uint64(state->medium_pass));
 	put(o, "medium_awaited", json_object_new_boolean(state->medium_awaited));
@@ -338,6 +339,8 @@ static void decode_additions(struct decoder *d, struct state *state)
 					    STATE_INITIAL_SEEDED);
 	get_text_or_none(d, "export_directory", state->export_dir, sizeof(state->export_dir));
 	state->resync_wanted = get_flag_or_no(d, "resync_wanted");
+	/* Without the tracker it did nothing, so that the map is all that there is to know. */
+	get_text_or_none(d, "untracked", state->untracked, sizeof(state->untracked));
 	state->comparing = get_flag_or_no(d, "comparing");
 	state->medium_pass = get_count(d, "medium_pass");
 	state->medium_awaited = get_flag_or_no(d, "medium_awaited");

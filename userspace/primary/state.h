@@ -13,6 +13,7 @@
 
 #define STATE_MAX_DISKS		64
 #define STATE_MAX_INTERVAL_S	86400
+#define STATE_REASON_BYTES	256
 
 /* How the first copy gets to the replica; the values are those of InitialReplicationType. */
 enum state_initial {
@@ -91,6 +92,12 @@ struct state {
 	 * what differs. Cleared when that pass has begun.
 	 */
 	bool resync_wanted;
+	/*
+	 * Why the disks cannot be tracked, so that each pass compares all of them; "": they are
+	 * tracked. What was written since the last pass is in no map, and the first pass that is
+	 * tracked again compares all of them as well. Cleared when that has begun.
+	 */
+	char untracked[STATE_REASON_BYTES];
 	/*
 	 * What the map holds may be on the replica already, for the most part: it is compared
 	 * before it is sent. Set by a pass that compares, cleared when all of it is durable.

@@ -111,6 +111,21 @@ int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struc
 	return rc;
 }
 
+int track_try(struct cbt **cbt, const struct state *state, bool replace, struct track *track,
+	      bool *cannot, struct err *e)
+{
+	int rc;
+
+	*cbt = NULL;
+	rc = track_open(cbt, e);
+	*cannot = rc == -ENOENT;
+	if (rc)
+		return rc;
+	rc = track_ensure(*cbt, state, replace, track, e);
+	*cannot = rc == -EOPNOTSUPP;
+	return rc;
+}
+
 /* The path may lead to another device by now: the numbers say which one is tracked. */
 static int check_device(const struct cbt_disk_info *info, int fd, struct err *e)
 {

@@ -63,14 +63,18 @@ static void judge_initial(struct relationship *r)
 	}
 }
 
-/* The tracker may know of a reason before the next pass stumbles over it. */
+/*
+ * The tracker may know of a reason before the next pass stumbles over it. Where each pass compares
+ * all of the disks nothing can interrupt it.
+ */
 static void judge_tracking(struct relationship *r)
 {
-	uint32_t untrusted = track_untrusted(&r->track);
+	bool compares = relationship_untracked(r);
+	uint32_t untrusted = compares ? 0 : track_untrusted(&r->track);
 
 	if (r->failure[0])
 		add(r, RELATIONSHIP_CRITICALLY_ILL, "%s", r->failure);
-	else if (r->track_error[0])
+	else if (r->track_error[0] && !compares)
 		add(r, RELATIONSHIP_CRITICALLY_ILL, "%s", r->track_error);
 	else if (untrusted)
 		add(r, RELATIONSHIP_CRITICALLY_ILL,
@@ -134,7 +138,11 @@ static void judge_prepared(struct relationship *r)
 {
 	const char *vm = r->state.vm;
 
-	if (r->view.pending_bytes)
+	if (relationship_untracked(r))
+		add(r, RELATIONSHIP_CRITICALLY_ILL,
+		    "a failover was planned, but it is not known whether the disks were written since, for they are not tracked; `vmreplica resume %s` lets replication go on",
+		    vm);
+	else if (r->view.pending_bytes)
 		add(r, RELATIONSHIP_CRITICALLY_ILL,
 		    "a failover was planned, but the disks were written since: it would lose that; `vmreplica resume %s` lets replication go on",
 		    vm);
@@ -142,6 +150,24 @@ static void judge_prepared(struct relationship *r)
 		add(r, RELATIONSHIP_WARNING,
 		    "ready for a planned failover, without loss: run `vmreplica failover %s` on the replica %s, or `vmreplica resume %s` here to go on as before",
 		    vm, r->state.host, vm);
+}
+
+/* What it costs, and what points are worth, while there is no tracking. */
+static void judge_untracked(struct relationship *r)
+{
+	const char *reason = relationship_untracked(r);
+
+	if (reason)
+		add(r, RELATIONSHIP_WARNING,
+		    "not tracked, so each pass reads and compares all of the disks, and a point is of one instant only if nothing wrote meanwhile: %s",
+		    reason);
+}
+
+static void judge_suspended(struct relationship *r)
+{
+	r->view.state = r->state.comparing ? RELATIONSHIP_RESYNC_SUSPENDED : RELATIONSHIP_SUSPENDED;
+	add(r, RELATIONSHIP_WARNING, "suspended%s: run `vmreplica resume %s`",
+	    relationship_untracked(r) ? "" : "; changes are tracked meanwhile", r->state.vm);
 }
 
 static void judge_primary(struct relationship *r)
@@ -152,10 +178,7 @@ static void judge_primary(struct relationship *r)
 		r->view.state = RELATIONSHIP_UNKNOWN;
 		add(r, RELATIONSHIP_CRITICALLY_ILL, "%s", r->damage);
 	} else if (state->suspended) {
-		r->view.state = state->comparing ? RELATIONSHIP_RESYNC_SUSPENDED :
-						   RELATIONSHIP_SUSPENDED;
-		add(r, RELATIONSHIP_WARNING, "suspended; changes are tracked meanwhile: run `vmreplica resume %s`",
-		    state->vm);
+		judge_suspended(r);
 	} else if (state->prepared) {
 		r->view.state = RELATIONSHIP_PREPARED;
 		judge_prepared(r);
@@ -238,8 +261,10 @@ void judge(struct relationship *r)
 {
 	r->view.health = RELATIONSHIP_OK;
 	r->view.issue_count = 0;
-	if (r->mode == RELATIONSHIP_PRIMARY)
-		judge_primary(r);
-	else
+	if (r->mode == RELATIONSHIP_REPLICA) {
 		judge_replica(r);
+		return;
+	}
+	judge_primary(r);
+	judge_untracked(r);
 }

@@ -267,6 +267,10 @@ int operate_verify(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (!r->state.initial_complete || r->state.medium_pass)
 		return answer_code(m, SERVICE_INVALID_STATE,
 				   "the initial replication of %s is not complete: there is nothing to verify yet", vm);
+	if (relationship_untracked(r))
+		return answer_code(m, SERVICE_INVALID_STATE,
+				   "%s is not tracked, so that each pass compares all of it: run `vmreplica replicate %s`",
+				   vm, vm);
 	if (r->state.comparing || r->state.resync_wanted)
 		return answer_code(m, SERVICE_INVALID_STATE,
 				   "%s is to be resynchronized, which compares all of it: run `vmreplica resynchronize %s`",
@@ -370,6 +374,10 @@ static int prepare(struct relationship *r, sd_bus_message *m)
 		return answer_code(m, SERVICE_INVALID_STATE,
 				   "the initial replication of %s is not complete: run `vmreplica start-replication %s`",
 				   r->state.vm, r->state.vm);
+	if (relationship_untracked(r))
+		return answer_code(m, SERVICE_NOT_SUPPORTED,
+				   "%s is not tracked, so that it cannot be proven that nothing is written behind the last pass: stop the machine, run `vmreplica replicate %s`, then fail over on the replica; or have it tracked: %s",
+				   r->state.vm, r->state.vm, relationship_untracked(r));
 	return answer_job(m, relationship_start_pass(r, JOB_PREPARE));
 }
 

@@ -134,7 +134,10 @@ static void look(struct relationship *r)
 		return;
 	r->looked_us = service_now_us();
 	r->track_error[0] = 0;
-	if (!service->cbt && track_open(&service->cbt, &why)) {
+	if (!service->cbt)
+		rc = track_open(&service->cbt, &why);
+	r->no_tracker = rc == -ENOENT;
+	if (rc) {
 		r->track.disk_count = 0;
 		strcpy(r->track_error, why.text);
 		return;
@@ -151,11 +154,26 @@ static void look(struct relationship *r)
 		strcpy(r->track_error, why.text);
 }
 
+static void refresh_tracking(struct relationship *r)
+{
+	const char *untracked = relationship_untracked(r);
+	struct relationship_view *view = &r->view;
+	unsigned int i;
+
+	view->tracking = untracked ? "compare" : "blkcbt";
+	view->tracking_reason = untracked ? untracked : "";
+	view->pending_bytes = 0;
+	for (i = 0; i < r->track.disk_count; i++)
+		view->pending_bytes +=
+			r->track.disks[i].dirty_chunks * r->track.disks[i].chunk_bytes;
+	if (untracked)
+		view->pending_bytes = RELATIONSHIP_UNKNOWN_BYTES;
+}
+
 static void refresh_primary(struct relationship *r)
 {
 	struct relationship_view *view = &r->view;
 	const struct state *state = &r->state;
-	unsigned int i;
 
 	if (r->file) {
 		state_file_get(r->file, &r->state);
@@ -186,10 +204,7 @@ static void refresh_primary(struct relationship *r)
 	view->last_bytes = state->statistics.last_bytes;
 	view->last_wire_bytes = state->statistics.last_wire_bytes;
 	view->last_milliseconds = state->statistics.last_milliseconds;
-	view->pending_bytes = 0;
-	for (i = 0; i < r->track.disk_count; i++)
-		view->pending_bytes +=
-			r->track.disks[i].dirty_chunks * r->track.disks[i].chunk_bytes;
+	refresh_tracking(r);
 }
 
 /* A host may be the replica of its own, by the same relationship. */
@@ -208,7 +223,7 @@ static void refresh_replica(struct relationship *r)
 
 	view->vm = status->vm;
 	view->uuid = status->relationship;
-	view->host = "";
+	view->host = view->tracking = view->tracking_reason = "";
 	view->job = r->job ? r->job->path : "/";
 	view->connected = status->connected;
 	view->released = status->released;

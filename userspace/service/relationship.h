@@ -45,18 +45,22 @@ struct relationship_issue {
 
 #define RELATIONSHIP_MAX_ISSUES 8
 
+#define RELATIONSHIP_UNKNOWN_BYTES UINT64_MAX
+
 /* Properties on the bus, read there by offset. */
 struct relationship_view {
 	uint16_t state, health, mode, port, last_type, history;
 	uint32_t interval_s, history_spacing_s;
 	int compress, initial_complete, connected, released, auto_resync;
 	const char *vm, *uuid, *reason, *host, *job;
+	/* pending: RELATIONSHIP_UNKNOWN_BYTES if it is not tracked */
 	uint64_t last_point_time_us, last_point, last_pass, pending_bytes;
 	uint64_t start_time_us, last_sent_time_us, rate, rate_now;
 	uint64_t passes, failures, bytes, wire_bytes, last_bytes, last_wire_bytes,
 		last_milliseconds;
 	uint64_t receiving_pass, receiving_done_bytes, receiving_total_bytes;
 	uint64_t failover_point, used_bytes;
+	const char *tracking, *tracking_reason;
 	bool reversed;			/* of a replica: its VM is replicated from here by now */
 	uint32_t points, tests;
 	/* the gravest comes first, and is @reason */
@@ -91,11 +95,23 @@ struct relationship {
 	/* as the kernel said at looked_us; disk_count 0: it could not be asked */
 	struct track track;
 	char track_error[ERR_TEXT_BYTES];	/* why not */
+	bool no_tracker;		/* that is why */
 	uint64_t looked_us;
 	/* replica */
 	struct replica_status status;
 	bool listed;			/* by the listing just taken */
 };
+
+/*
+ * Why each pass of a primary's compares all of the disks: the last one did, or there is no tracker
+ * for the next one. Null: what changes is tracked.
+ */
+static inline const char *relationship_untracked(const struct relationship *r)
+{
+	return r->state.untracked[0] ? r->state.untracked :
+	       r->no_tracker	     ? r->track_error :
+				       NULL;
+}
 
 /* Takes @file over. */
 struct relationship *relationship_new_primary(struct service *service, struct state_file *file);

@@ -20,25 +20,30 @@
 #define MOVING(name, type, member) \
 	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct relationship_view, member), 0)
 
-/* Name, device, bytes, bytes of a chunk, dirty bytes, CBT_UNTRUSTED_* bits; a replica says none. */
+/*
+ * Name, device, bytes, bytes of a chunk, dirty bytes (2^64 - 1: not known, as PendingReplicationSize),
+ * CBT_UNTRUSTED_* bits; a replica says none.
+ */
 static int get_disks(sd_bus *bus, const char *path, const char *interface, const char *property,
 		     sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	const struct relationship_view *view = userdata;
 	const struct relationship *r = view->relationship;
 	unsigned int i, count = r->mode == RELATIONSHIP_PRIMARY ? r->state.disk_count : 0;
+	bool compares = relationship_untracked(r);
 	int rc = sd_bus_message_open_container(reply, 'a', "(sstutu)");
 
 	for (i = 0; rc >= 0 && i < count; i++) {
 		const struct state_disk *disk = &r->state.disks[i];
 		const struct cbt_disk_info *info =
-			i < r->track.disk_count ? &r->track.disks[i] : NULL;
+			i < r->track.disk_count && !compares ? &r->track.disks[i] : NULL;
 
 		rc = sd_bus_message_append(reply, "(sstutu)", disk->name, disk->device,
 					   info ? info->size_bytes : disk->size_bytes,
 					   disk->chunk_bytes,
 					   info ? info->dirty_chunks * info->chunk_bytes :
-						  UINT64_C(0),
+					   compares ? RELATIONSHIP_UNKNOWN_BYTES :
+						      UINT64_C(0),
 					   info ? info->untrusted : 0);
 	}
 	return rc < 0 ? rc : sd_bus_message_close_container(reply);
@@ -152,7 +157,18 @@ static const sd_bus_vtable vtable[] = {
 	CHANGING("LastPoint", "t", last_point),
 	CHANGING("LastPass", "t", last_pass),
 	CHANGING("InitialReplicationComplete", "b", initial_complete),
-	/* bytes written and not yet cut: lost if we failed over now */
+	/*
+	 * "blkcbt": the module of that name tells what changed. "compare": it is not loaded, or cannot
+	 * track a disk, as the reason says and what to do; each pass compares all of the disks, and its
+	 * point has the consistency "none" unless it is proven that nothing wrote meanwhile. "": of a
+	 * replica.
+	 */
+	CHANGING("Tracking", "s", tracking),
+	CHANGING("TrackingReason", "s", tracking_reason),
+	/*
+	 * bytes written and not yet cut: lost if we failed over now; 2^64 - 1: not known, as nothing
+	 * is tracked
+	 */
 	MOVING("PendingReplicationSize", "t", pending_bytes),
 	SD_BUS_PROPERTY("Disks", "a(sstutu)", get_disks, 0, 0),
 	/* the job that works on it, "/": none */
@@ -248,7 +264,7 @@ void relationship_object_changed(struct relationship *r)
 				       "ReplicationSuccessCount", "ReplicationFailureCount",
 				       "ReplicationSize", "WireSize", "LastPassSize", "LastPassWireSize",
 				       "LastPassMilliseconds", "RecoveryPoints", "TestReplicaSystems", "FailoverPoint", "Connected", "Released",
-				       "ReceivingPass", NULL);
+				       "ReceivingPass", "Tracking", "TrackingReason", NULL);
 }
 
 void relationship_object_removed(struct relationship *r)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "../primary/planned.h"
 #include "../primary/record.h"
 #include "../primary/track.h"
+#include "../primary/untracked.h"
 #include "../store/failover.h"
 #include "work.h"
 
@@ -30,17 +32,33 @@ static uint64_t disk_bytes(const struct state *state)
 
 /* --- create ------------------------------------------------------------------ */
 
+/* Each pass compares all of the disks then. What was tracked of some of them is of no use. */
+static int do_without(struct state *state, struct cbt *cbt, struct track *track, const char *why,
+		      struct err *e)
+{
+	snprintf(state->untracked, sizeof(state->untracked), "%.*s", STATE_REASON_BYTES - 1, why);
+	log_warn("%s: changes are not tracked, each pass compares all of the disks: %s", state->vm, why);
+	if (cbt)
+		track_remove(cbt, state->relationship, NULL);
+	return untracked_get(state, track, e);
+}
+
 /* Nothing of the tracking stays after a failure. */
 static int track_new(struct work_create *create, struct err *e)
 {
 	struct state *state = &create->state;
 	struct track *track = calloc(1, sizeof(*track));
 	struct cbt *cbt = NULL;
+	struct err why = { 0 };
+	bool cannot = false;
 	unsigned int i;
-	int rc = track ? track_open(&cbt, e) : err_sys(e, -ENOMEM, "cannot track the disks of %s", state->vm);
+	int rc = track ? track_try(&cbt, state, false, track, &cannot, &why) :
+			 err_sys(&why, -ENOMEM, "cannot track the disks of %s", state->vm);
 
-	if (!rc)
-		rc = track_ensure(cbt, state, false, track, e);
+	if (rc && !cannot)
+		err_set(e, rc, "%s", why.text);
+	if (cannot)
+		rc = do_without(state, cbt, track, why.text, e);
 	for (i = 0; !rc && i < state->disk_count; i++) {
 		state->disks[i].size_bytes = track->disks[i].size_bytes;
 		state->disks[i].chunk_bytes = track->disks[i].chunk_bytes;

@@ -369,8 +369,6 @@ int store_pass_commit(struct store_pass *pass, uint64_t cut_time_us, bool whole,
 			      pass->id);
 	else if (into_base(pass))
 		ret = commit_base(pass, &named, e);
-	else if (whole && consistency == STORE_CONSISTENCY_NONE)
-		ret = err_set(e, -EINVAL, "pass %" PRIu64 " is whole but not consistent", pass->id);
 	else
 		ret = commit_delta(pass, &what, &named, e);
 	end_pass(pass, named);

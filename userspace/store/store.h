@@ -10,7 +10,7 @@
  *
  * A pass exists from the instant at which the manifest that names it is
  * renamed into place; whatever the manifest does not name is removed on open.
- * A pass that is not whole (its blocks are right, but not of one instant) is
+ * A pass that is not whole (its blocks are right, but not all of one instant) is
  * kept in the chain and named, but is not a point: the next whole pass on top
  * of it is.
  *
@@ -207,8 +207,8 @@ enum store_consistency {
 /*
  * Makes the pass durable: data, tables, header, fsync, rename, directory, then the
  * manifest. @cut_time_us: microseconds since 1970 UTC of the cut on the primary.
- * @whole: all blocks are of that one instant, so it becomes a point.
- * A delta's point has STORE_CONSISTENCY_CRASH or better; an initial pass never is a point.
+ * @whole: it becomes a point. All blocks are of that one instant, unless its consistency is
+ * STORE_CONSISTENCY_NONE: then the primary could not tell. An initial pass never is a point.
  * The pass is gone afterwards, also on failure (then nothing of it is shown).
  */
 int store_pass_commit(struct store_pass *pass, uint64_t cut_time_us, bool whole,
