@@ -33,6 +33,9 @@ said() { grep -q -e "$1" "$e2e_work/said"; }
 # keeps COMMAND...: what it printed, for said
 keeps() { "$@" >"$e2e_work/said"; }
 
+# both COMMAND...: what goes to either output, on one
+both() { "$@" 2>&1; }
+
 # sent VM LIMIT: since $wire, and notes anew
 sent() {
 	local now
@@ -149,6 +152,10 @@ in_use() {
 	check "a pass while a program has the disk open" vmreplica replicate vm1
 	check "claims nothing either" consistency vm1 none
 	check "though it is the disk" same vm1 0 /dev/vda
+	check "points for people say so" grep -q 'not tracked: maybe written to' <(vmreplica points vm1)
+	check "failover to it" keeps both vmreplica failover vm1
+	check "says what it is worth" said 'not tracked and may have been written to while it was read'
+	check "revert" vmreplica revert vm1
 	kill "$writer"
 	wait "$writer"
 	check "a pass at rest" vmreplica replicate vm1

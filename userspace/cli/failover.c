@@ -112,7 +112,11 @@ static int run(sd_bus_message *call, struct err *e)
 	struct client_job job;
 	int rc = client_send(call, path, e);
 
-	return rc ? rc : wait_for_job(path, false, &job, e);
+	if (!rc)
+		rc = wait_for_job(path, false, &job, e);
+	if (!rc && job.error[0])	/* a remark */
+		fprintf(stderr, "note: %s\n", job.error);
+	return rc;
 }
 
 /* A method of which the VM is the only argument. */

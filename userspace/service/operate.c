@@ -375,7 +375,7 @@ static int prepare(struct relationship *r, sd_bus_message *m)
 				   "the initial replication of %s is not complete: run `vmreplica start-replication %s`",
 				   r->state.vm, r->state.vm);
 	if (relationship_untracked(r))
-		return answer_code(m, SERVICE_NOT_SUPPORTED,
+		return answer_code(m, SERVICE_INVALID_STATE,
 				   "%s is not tracked, so that it cannot be proven that nothing is written behind the last pass: stop the machine, run `vmreplica replicate %s`, then fail over on the replica; or have it tracked: %s",
 				   r->state.vm, r->state.vm, relationship_untracked(r));
 	return answer_job(m, relationship_start_pass(r, JOB_PREPARE));

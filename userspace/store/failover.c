@@ -163,13 +163,20 @@ static int check_begin(const struct store *store, struct err *e)
 	return 0;
 }
 
+static void tell_consistency(const struct store *store, uint64_t pass, struct err *e)
+{
+	err_set(e, 0,
+		"point %" PRIu64 " of %s was not tracked and may have been written to while it was read: check its file systems and databases before you rely on it",
+		pass, store->name);
+}
+
 int store_failover_begin(struct store *store, uint64_t pass, struct err *e)
 {
 	uint64_t generation = store->manifest.generation;
 	const struct manifest_pass *point;
 	char name[STORE_FILE_BYTES];
 	struct manifest next;
-	bool replaced;
+	bool replaced, doubtful;
 	int ret = check_begin(store, e);
 
 	if (ret)
@@ -188,10 +195,15 @@ int store_failover_begin(struct store *store, uint64_t pass, struct err *e)
 		ret = manifest_copy(&next, &store->manifest, e);
 	if (ret)
 		return ret;
+	pass = point->id;
+	doubtful = point->consistency == STORE_CONSISTENCY_NONE;
 	next.generation = generation;
-	next.failover = (struct store_failover){ STORE_FAILOVER_RECOVERED, point->id, generation,
+	next.failover = (struct store_failover){ STORE_FAILOVER_RECOVERED, pass, generation,
 						 now_us() };
-	return store_commit_manifest(store, &next, &replaced, e);
+	ret = store_commit_manifest(store, &next, &replaced, e);
+	if (!ret && doubtful)
+		tell_consistency(store, pass, e);
+	return ret;
 }
 
 static int check_recovered(const struct store *store, struct err *e)

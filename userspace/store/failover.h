@@ -41,7 +41,8 @@ int store_check_failover(const struct store *store, struct err *e);
 
 /*
  * The VM is to run from @pass (0: the newest point): overlays, then the manifest, in one
- * step. Afterwards no pass is taken. -ENOENT: no such point; -EALREADY: it is failed over.
+ * step. Afterwards no pass is taken. -ENOENT: no such point; -EALREADY: it is failed over. 0 with a
+ * sentence: the point is of STORE_CONSISTENCY_NONE.
  */
 int store_failover_begin(struct store *store, uint64_t pass, struct err *e);
 
