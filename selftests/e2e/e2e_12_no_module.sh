@@ -168,7 +168,7 @@ restarted() {
 	local last
 	stop_daemon
 	scribble /dev/vda 12 1
-	last=$(cat /var/lib/vmreplica/primary/vm1.json | jq .last_pass)
+	last=$(jq .last_pass /var/lib/vmreplica/primary/vm1.json)
 	check "restart: the daemon is there again" start_daemon
 	check "restart: a pass by itself" until_true 120 passed vm1 "$last"
 	check "restart: what differs was sent, and little more" sent vm1 1400000
@@ -233,8 +233,8 @@ make_zoned() {
 	local dir=/sys/kernel/config/nullb/nullb0
 	modprobe null_blk nr_devices=0 && modprobe -q configfs
 	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
-	mkdir $dir && echo 32 >$dir/size && echo 1 >$dir/memory_backed && echo 1 >$dir/zoned &&
-		echo 4 >$dir/zone_size && echo 6 >$dir/zone_nr_conv && echo 1 >$dir/power
+	mkdir "$dir" && echo 32 >"$dir/size" && echo 1 >"$dir/memory_backed" && echo 1 >"$dir/zoned" &&
+		echo 4 >"$dir/zone_size" && echo 6 >"$dir/zone_nr_conv" && echo 1 >"$dir/power"
 	[[ -b /dev/nullb0 ]]
 }
 

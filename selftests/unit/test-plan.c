@@ -6,8 +6,8 @@
 /* Who asked for what; a 1 is StartReplication. And what comes of it; a 1 is all. */
 enum { AUTO = 2, WANTED = 4, COMPARING = 8, UNTRACKED = 16, MEDIUM = 32 };
 enum { COMPARE = 2 };
-enum { NEW = WIRE_STATE_NEW, RECEIVING = WIRE_STATE_RECEIVING, COMPLETE = WIRE_STATE_COMPLETE,
-       AWAITING = WIRE_STATE_AWAITING };
+enum { NEW = WIRE_STATE_NEW, RECEIVING = WIRE_STATE_RECEIVING, COMPLETE = WIRE_STATE_COMPLETE };
+enum { AWAITING = WIRE_STATE_AWAITING };
 
 static const struct {
 	const char *what;

@@ -25,7 +25,7 @@ struct plan_facts {
 	bool untrusted;			/* a disk's map is not complete */
 	/* there is no map, or was none since the last pass: all is compared, unasked */
 	bool untracked;
-	bool medium;			/* what is sent goes onto a medium: nothing to compare with */
+	bool medium;			/* it goes onto one: there is nothing to compare with */
 	/* the replica */
 	struct session_opened replica;
 };

@@ -36,8 +36,8 @@ int record_comparing(struct state_file *file, bool initial, struct err *e);
 int record_full(struct state_file *file, uint64_t generation, struct err *e);
 
 /*
- * The disks cannot be tracked, for this reason, and no map of before tells what is owed: from now on
- * passes compare all of them, up to the first one that is tracked.
+ * The disks cannot be tracked, for this reason, and no map of before tells what is owed: from now
+ * on passes compare all of them, up to the first one that is tracked.
  */
 int record_untracked(struct state_file *file, const char *reason, struct err *e);
 

@@ -29,8 +29,8 @@ int track_ensure(struct cbt *cbt, const struct state *state, bool replace, struc
 
 /*
  * track_open() and track_ensure(). *@cannot: the tracker is not there, or refuses a disk for what
- * that is, with the reason in @e, which is not null; other failures may be gone the next time. *@cbt is
- * the caller's to close either way, null: there is none.
+ * that is, with the reason in @e, which is not null; other failures may be gone the next time.
+ * *@cbt is the caller's to close either way, null: there is none.
  */
 int track_try(struct cbt **cbt, const struct state *state, bool replace, struct track *track,
 	      bool *cannot, struct err *e);

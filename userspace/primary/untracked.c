@@ -16,7 +16,7 @@
 #define MIN_CHUNK_BYTES		4096u
 #define MAX_CHUNK_BYTES		(1u << 20)
 #define MAX_CHUNKS		(UINT64_C(1) << 28)	/* as the tracker: 32 MiB of map */
-/* A write that has landed may not be counted yet: its completion is on its way through the kernel. */
+/* A write that has landed may not be counted yet: its completion is on its way. */
 #define SETTLE_MS		200
 
 /* --- the disks ---------------------------------------------------------------------- */

@@ -21,8 +21,8 @@
 	SD_BUS_PROPERTY(name, type, NULL, offsetof(struct relationship_view, member), 0)
 
 /*
- * Name, device, bytes, bytes of a chunk, dirty bytes (2^64 - 1: not known, as PendingReplicationSize),
- * CBT_UNTRUSTED_* bits; a replica says none.
+ * Name, device, bytes, bytes of a chunk, dirty bytes (as PendingReplicationSize), CBT_UNTRUSTED_*
+ * bits; a replica says none.
  */
 static int get_disks(sd_bus *bus, const char *path, const char *interface, const char *property,
 		     sd_bus_message *reply, void *userdata, sd_bus_error *error)
@@ -158,16 +158,16 @@ static const sd_bus_vtable vtable[] = {
 	CHANGING("LastPass", "t", last_pass),
 	CHANGING("InitialReplicationComplete", "b", initial_complete),
 	/*
-	 * "blkcbt": the module of that name tells what changed. "compare": it is not loaded, or cannot
-	 * track a disk, as the reason says and what to do; each pass compares all of the disks, and its
-	 * point has the consistency "none" unless it is proven that nothing wrote meanwhile. "": of a
-	 * replica.
+	 * "blkcbt": the module of that name tells what changed. "compare": it is not loaded, or
+	 * cannot track a disk, as the reason says and what to do; each pass compares all of the
+	 * disks, and its point has the consistency "none" unless it is proven that nothing wrote
+	 * meanwhile. "": of a replica.
 	 */
 	CHANGING("Tracking", "s", tracking),
 	CHANGING("TrackingReason", "s", tracking_reason),
 	/*
-	 * bytes written and not yet cut: lost if we failed over now; 2^64 - 1: not known, as nothing
-	 * is tracked
+	 * bytes written and not yet cut: lost if we failed over now; 2^64 - 1: not known, as
+	 * nothing is tracked
 	 */
 	MOVING("PendingReplicationSize", "t", pending_bytes),
 	SD_BUS_PROPERTY("Disks", "a(sstutu)", get_disks, 0, 0),
