@@ -4,14 +4,14 @@
 # One host replicates to itself a disk with a database that is in use: points are tried out
 # while passes go on, the machine is failed over, back, and for good. Prints TAP.
 #
-# time-limit: 1500
+# time-limit: 2400
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 if [[ ! ${GUEST-} ]]; then
-	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 1400 \
+	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 2300 \
 		--memory 1536M --disk 192M --disk store:3G -- "$here/$(basename "$0")"
 fi
 # shellcheck source=selftests/e2e/e2e.bash
@@ -97,7 +97,7 @@ begin() {
 	check "enable" vmreplica enable vm1 --disk /dev/vda --to 127.0.0.1 --interval 3600
 	check "start-replication" vmreplica start-replication vm1 || finish
 	start_writer
-	until_true 60 test -s "$e2e_work/bookings"
+	until_true 180 test -s "$e2e_work/bookings"
 }
 
 tests() {
@@ -175,7 +175,7 @@ planned() {
 	check "planned: its database has the last booking" opens "$(file_of null)" "$before"
 	check "planned: revert" vmreplica revert vm1
 	check "planned: resume" vmreplica resume vm1
-	check "planned: it replicates again" until_true 60 replicates
+	check "planned: it replicates again" until_true 180 replicates
 }
 
 replicates() { at_rest vm1 && vmreplica replicate vm1; }

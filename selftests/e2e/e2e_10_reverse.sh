@@ -66,7 +66,7 @@ booked() { p tail -n 1 /root/bookings; }
 attach() {
 	on "$1" "modprobe nbd && qemu-nbd --connect=/dev/nbd0 -f qcow2 \$(vmreplica failover vm1 --list --json |
 		jq -r '.systems[] | select(.kind == \"failover\").disks[0].file') || exit 1
-		for i in \$(seq 300); do [ \$(blockdev --getsize64 /dev/nbd0) -gt 0 ] && exit 0; sleep 0.1; done; exit 1"
+		for i in \$(seq 1800); do [ \$(blockdev --getsize64 /dev/nbd0) -gt 0 ] && exit 0; sleep 0.1; done; exit 1"
 }
 
 # opens AT-LEAST: the machine starts where it is now, and its database has that booking

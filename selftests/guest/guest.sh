@@ -88,7 +88,7 @@ tells_an_unknown_command() {
 }
 
 does_not_wait_for_what_the_command_leaves() {
-	run --timeout 60 -- sh -c 'sleep 1000 & echo done'
+	run --timeout 300 -- sh -c 'sleep 1000 & echo done'
 	expect "status 0" is "$status" 0
 	expect "the output" is "$(cat "$work/out")" "done"
 }
@@ -214,8 +214,8 @@ keeps_what_a_disk_holds() {
 
 # One is on another link, with the address of one that does not exist on this.
 links_guests() {
-	local link=test-$$ others=() i with=("$guest" --no-module --kernel "$kernel" --timeout 100)
-	"${with[@]}" --link "$link" --name replica -- timeout 60 socat -u TCP-LISTEN:7000,reuseaddr STDOUT >"$work/got" &
+	local link=test-$$ others=() i with=("$guest" --no-module --kernel "$kernel" --timeout 600)
+	"${with[@]}" --link "$link" --name replica -- timeout 500 socat -u TCP-LISTEN:7000,reuseaddr STDOUT >"$work/got" &
 	others+=($!)
 	"${with[@]}" --link "$link-2" --name third -- timeout 30 socat -u TCP-LISTEN:7000,reuseaddr STDOUT >"$work/other" &
 	others+=($!)
@@ -230,9 +230,9 @@ links_guests() {
 	expect "nothing on the other link" is "$(cat "$work/other")" ''
 }
 
-# eventually COMMAND...: it succeeds, within a minute
+# eventually COMMAND...: it succeeds, within three minutes
 eventually() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + 180))
 	until "$@" >/dev/null; do
 		[[ $SECONDS -lt $end ]] || return 1
 		sleep 0.1
