@@ -124,6 +124,7 @@ static bool same_lists(const struct extent_list *a, const struct extent_list *b)
 /* --- comparing ------------------------------------------------------------------- */
 
 struct outcome {
+	bool disk_by_disk;		/* how it is to be done */
 	struct extent_list differ[RIG_MAX_DISKS];
 	struct ship_progress progress;
 	unsigned int slices;
@@ -141,6 +142,7 @@ static int compare_all(struct rig *rig, int sock, uint64_t slice_bytes, struct o
 		.disk_count = all.disk_count,
 		.disks = disks,
 		.cancel_fd = -1,
+		.disk_by_disk = out->disk_by_disk,
 		.slice_bytes = slice_bytes,
 		.progress = &out->progress,
 	};
@@ -258,6 +260,36 @@ TEST(slices)
 	CHECK_EQ(out.slices, 12);
 	CHECK_EQ(out.progress.done_bytes, 145 * MIB + 8 * 512);
 	stop_server(&server, sock);
+	free_outcome(&out);
+	for (unsigned int i = 0; i < rig.disk_count; i++)
+		extent_list_free(&want[i]);
+	rig_exit(&rig);
+}
+
+/* A slice that ends with its disk, too: none is of two disks, and none is empty. */
+TEST(disk_by_disk)
+{
+	struct outcome whole = { .disk_by_disk = true }, out = { .disk_by_disk = true };
+	struct extent_list want[RIG_MAX_DISKS] = { 0 };
+	struct server server;
+	struct err e = { 0 };
+	uint64_t seed = 16;
+	struct rig rig;
+	int sock;
+
+	make(&rig, 1, &seed);
+	for (unsigned int i = 0; i < rig.disk_count; i++)
+		change_some(&rig.disks[i], &want[i], 100, &seed);
+	sock = start_server(&server, &rig);
+	CHECK_EQ(compare_all(&rig, sock, 0, &whole, &e), 0);
+	CHECK_EQ(whole.slices, 3);
+	CHECK_EQ(compare_all(&rig, sock, 13 * MIB, &out, &e), 0);
+	CHECK_EQ(out.slices, 6 + 1 + 6);
+	for (unsigned int i = 0; i < rig.disk_count; i++)
+		CHECK(same_lists(&whole.differ[i], &want[i]) &&
+		      same_lists(&out.differ[i], &want[i]));
+	stop_server(&server, sock);
+	free_outcome(&whole);
 	free_outcome(&out);
 	for (unsigned int i = 0; i < rig.disk_count; i++)
 		extent_list_free(&want[i]);
@@ -469,5 +501,5 @@ TEST(cancel)
 	rig_exit(&rig);
 }
 
-UNIT_MAIN(T(equal), T(differ), T(slices), T(seed), T(seed_with_links), T(wrong_answers),
-	  T(wrong_questions), T(cancel))
+UNIT_MAIN(T(equal), T(differ), T(slices), T(disk_by_disk), T(seed), T(seed_with_links),
+	  T(wrong_answers), T(wrong_questions), T(cancel))

@@ -263,6 +263,13 @@ static int advance(struct comparison *c, struct compare_cursor *at, uint64_t lim
 	return 0;
 }
 
+/* @before and @at are settled. */
+static bool next_disk(const struct compare_spec *spec, unsigned int before,
+		      const struct compare_cursor *at)
+{
+	return at->disk == spec->disk_count || (spec->disk_by_disk && at->disk != before);
+}
+
 static uint64_t list_bytes(const struct compare_spec *spec, const struct extent_list *lists)
 {
 	uint64_t bytes = 0;
@@ -278,6 +285,7 @@ int compare_slice(const struct compare_spec *spec, struct compare_cursor *at,
 	uint64_t limit = spec->slice_bytes ? spec->slice_bytes : COMPARE_SLICE_BYTES, compared = 0;
 	uint64_t before = list_bytes(spec, differ);
 	struct comparison *c = calloc(1, sizeof(*c));
+	unsigned int first;
 	int r = 0;
 
 	if (!c)
@@ -287,7 +295,8 @@ int compare_slice(const struct compare_spec *spec, struct compare_cursor *at,
 	if (getrandom(&c->secret, sizeof(c->secret), 0) != sizeof(c->secret))
 		r = err_sys(e, -errno, "there are no random numbers for a comparison");
 	settle(spec, at);
-	while (!r && at->disk < spec->disk_count && compared < limit &&
+	first = at->disk;
+	while (!r && !next_disk(spec, first, at) && compared < limit &&
 	       list_bytes(spec, differ) - before < COMPARE_DIFFER_BYTES) {
 		r = advance(c, at, limit, &compared, e);
 		settle(spec, at);

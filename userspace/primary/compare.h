@@ -22,6 +22,7 @@ struct compare_spec {
 	const struct ship_disk *disks;	/* with what is to be compared */
 	int cancel_fd;			/* eventfd: readable ends it with -ECANCELED; -1: none */
 	bool ask_always;		/* also for what is shorter than COMPARE_MIN_BYTES */
+	bool disk_by_disk;		/* a slice ends with its disk, too */
 	uint64_t slice_bytes;		/* multiple of 1 MiB; 0: COMPARE_SLICE_BYTES */
 	unsigned int threads;		/* 0: by the number of processors */
 	/* total_bytes is the caller's; done_bytes and wire_bytes (both ways) grow */

@@ -737,6 +737,7 @@ static int compare(struct pass *p, struct err *e)
 		.disks = p->disks,
 		.cancel_fd = p->spec->cancel_fd,
 		.ask_always = !p->cbt,
+		.disk_by_disk = p->cbt,	/* as an initial pass has a checkpoint there */
 		.progress = p->spec->progress,
 		.tick = keep_alive,
 		.arg = p,
