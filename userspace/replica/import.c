@@ -154,7 +154,7 @@ static int take_frame(struct reader *r, struct err *e)
 	r->frames++;
 	if (header.offset + header.raw_bytes > r->end)
 		r->end = header.offset + header.raw_bytes;
-	atomic_fetch_add(&r->import->progress->done_bytes,
+	atomic_fetch_add(r->import->progress->done_bytes,
 			 WIRE_HEADER_BYTES + header.payload_bytes);
 	return 0;
 }

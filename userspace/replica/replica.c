@@ -350,7 +350,7 @@ static int import_medium(struct replica *replica, const char *vm, const struct i
 	int r = check_medium(import->medium, vm, e);
 
 	for (unsigned int i = 0; i < import->medium->disk_count; i++)
-		atomic_fetch_add(&import->progress->total_bytes,
+		atomic_fetch_add(import->progress->total_bytes,
 				 2 * import->medium->disks[i].file_bytes);
 	if (!r)
 		r = import_verify(import, e);

@@ -60,10 +60,10 @@ int replica_list(struct replica *replica, struct replica_status **list, unsigned
 int replica_look(struct replica *replica, const char *vm, struct replica_status *status,
 		 struct err *e);
 
-/* Written by the importing thread, read by any. */
+/* The caller's counters, from 0 on. Written by the importing thread, read by any. */
 struct replica_import_progress {
-	_Atomic uint64_t total_bytes;	/* of the medium, which is read twice: twice its bytes */
-	_Atomic uint64_t done_bytes;
+	_Atomic uint64_t *total_bytes;	/* of the medium, which is read twice: twice its bytes */
+	_Atomic uint64_t *done_bytes;
 };
 
 /*

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "imports.h"
 #include "job.h"
 #include "job_object.h"
 #include "journal.h"
@@ -243,7 +244,10 @@ static int start(struct service *service, const struct options *options)
 	else
 		rc = take_name(service);
 	/* The name also keeps a second service from working on the same disks. */
-	return rc < 0 ? rc : schedule_start(service);
+	if (rc < 0)
+		return rc;
+	imports_go_on(service);
+	return schedule_start(service);
 }
 
 static void stop(struct service *service)

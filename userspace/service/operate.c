@@ -6,6 +6,7 @@
 
 #include "../common/datetime.h"
 #include "answer.h"
+#include "imports.h"
 #include "operate.h"
 #include "queue.h"
 #include "relationship.h"
@@ -153,49 +154,12 @@ int operate_start(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 /* --- ImportInitialReplica, Resynchronize, Replicate ----------------------------------------- */
 
-static void on_imported(struct job *job)
-{
-	schedule_wake(job->service);
-}
-
-/* Points and state come with the next look at the replicas. */
-static int start_import(struct service *service, const char *vm, const char *location,
-			sd_bus_message *m)
-{
-	struct work_import *work = calloc(1, sizeof(*work));
-	struct job_spec spec = {
-		.type = JOB_IMPORT,
-		.vm = vm,
-		.run = work_import,
-		.done = on_imported,
-		.arg = work,
-		.free_arg = free,
-	};
-	struct job *job;
-
-	if (!work)
-		return answer_job(m, NULL);
-	work->replica = service->replica;
-	snprintf(work->location, sizeof(work->location), "%s", location);
-	job = job_new(service, &spec);
-	if (job)
-		job_begin(job);
-	return answer_job(m, job);
-}
-
-static bool is_imported(const struct service *service, const char *vm)
-{
-	const struct job *job = service->jobs;
-
-	while (job && (job->view.type != JOB_IMPORT || job_ended(job) || strcmp(job->vm, vm)))
-		job = job->next;
-	return job != NULL;
-}
-
 int operate_import(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *vm, *location;
 	struct service *service = userdata;
+	struct err e = { 0 };
+	struct job *job = NULL;
 	int rc = sd_bus_message_read(m, "ss", &vm, &location);
 
 	if (rc < 0)
@@ -209,11 +173,13 @@ int operate_import(sd_bus_message *m, void *userdata, sd_bus_error *error)
 				   "this host keeps no replicas: import on the replica, or set `listen` in " CONFIG_FILE);
 	if (!relationship_find(service, vm, RELATIONSHIP_REPLICA))
 		return answer_code(m, SERVICE_NOT_FOUND, "this host has no replica of '%.64s'", vm);
-	if (is_imported(service, vm))
+	if (imports_any_of(service, vm))
 		return answer_code(m, SERVICE_IN_USE, "the first copy of %s is being imported already", vm);
-	if (strlen(location) >= sizeof(((struct work_import *)NULL)->location))
+	if (strlen(location) > WORK_MAX_LOCATION)
 		return answer_code(m, SERVICE_INVALID_PARAMETER, "the path of the directory is too long");
-	return start_import(service, vm, location, m);
+	if (imports_start(service, vm, location, &job, &e))
+		return answer_err(m, &e);
+	return answer_job(m, job);
 }
 
 static int resynchronize(struct relationship *r, uint64_t start_us, sd_bus_message *m)

@@ -344,7 +344,10 @@ int work_remove(struct job *job, struct err *e)
 
 int work_import(struct job *job, struct err *e)
 {
-	struct replica_import_progress progress = { 0 };
+	struct replica_import_progress progress = {
+		.total_bytes = &job->progress.pass.total_bytes,
+		.done_bytes = &job->progress.pass.done_bytes,
+	};
 	struct work_import *work = job->arg;
 
 	return replica_import(work->replica, job->vm, work->location, job->cancel_fd, &progress, e);

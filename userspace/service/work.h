@@ -8,6 +8,7 @@
 #include "job.h"
 
 #define WORK_MAX_PASSES 16	/* passes in a row to get one that is whole */
+#define WORK_MAX_LOCATION 255	/* bytes of the path of a medium */
 
 /* Argument of work_create(); free with work_create_free(). */
 struct work_create {
@@ -59,7 +60,7 @@ int work_remove(struct job *job, struct err *e);
 /* Argument of work_import(). */
 struct work_import {
 	struct replica *replica;
-	char location[256];
+	char location[WORK_MAX_LOCATION + 1];
 };
 
 /* Joins an exported initial pass to the replica. */
