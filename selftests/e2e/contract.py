@@ -527,20 +527,20 @@ class Monitor:
     """What the bus carries meanwhile, as text."""
 
     def __enter__(self):
-        self.file = open(f"{WORK}/signals", "w+")
-        self.process = subprocess.Popen(["dbus-monitor", "--system", f"sender='{SERVICE}',type='signal'"],
-                                        stdout=self.file)
+        # Read by another opening: what the monitor writes must not move with where it is read.
+        with open(f"{WORK}/signals", "w") as file:
+            self.process = subprocess.Popen(["dbus-monitor", "--system", f"sender='{SERVICE}',type='signal'"],
+                                            stdout=file)
         until("the monitor listens", 120, self.text)
         return self
 
     def text(self):
-        self.file.seek(0)
-        return self.file.read()
+        with open(f"{WORK}/signals") as file:
+            return file.read()
 
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
-        self.file.close()
 
 
 def test_a_replica_is_no_primary():
@@ -703,8 +703,10 @@ def test_seeded():
     scribble("/dev/vdc", 0, 16)
     seed("vm3", "/dev/vdc")
     scribble("/dev/vdc", 5, 1)
+    check("it is gone there", r.vm("vm3") is None)
     completes("create", p, create("vm3", basic("/dev/vdc", CompressionEnabled=False)))
     job = completes("type 3", p, start("vm3", 3))
+    statistics("vm3", r)  # the replica answers for it at once
     equal("its type", 94, job["JobType"])
     check("only what differs is sent", MIB <= job["WireBytes"] < 4 * MIB, job["WireBytes"])
     same("vm3", "/dev/vdc")

@@ -4,6 +4,7 @@
 
 #include "answer.h"
 #include "relationship.h"
+#include "replicas.h"
 #include "schedule.h"
 
 int answer_code(sd_bus_message *m, enum service_code code, const char *fmt, ...)
@@ -50,7 +51,7 @@ struct relationship *answer_unless_primary(struct service *service, sd_bus_messa
 		relationship_refresh(r);
 		return r;
 	}
-	if (relationship_find(service, vm, RELATIONSHIP_REPLICA))
+	if (replicas_find(service, vm))
 		*rc = answer_code(m, SERVICE_NOT_SUPPORTED,
 				  "%s is a replica on this host: run this on its primary (a replica of a replica is not supported)",
 				  vm);

@@ -8,6 +8,7 @@
 #include "failover_object.h"
 #include "relationship.h"
 #include "relationship_object.h"
+#include "replicas.h"
 
 /* What a job's thread is to do, and what the replica is like afterwards. */
 struct work {
@@ -53,6 +54,7 @@ static void on_done(struct job *job)
 	const struct work *work = job->arg;
 
 	r->job = NULL;
+	replicas_changed(r->service);
 	if (work->looked)
 		r->status = work->status;
 	relationship_refresh(r);
@@ -65,7 +67,7 @@ static void on_done(struct job *job)
 static struct relationship *find(struct service *service, sd_bus_message *m, const char *vm,
 				 int *rc)
 {
-	struct relationship *r = relationship_find(service, vm, RELATIONSHIP_REPLICA);
+	struct relationship *r = replicas_find(service, vm);
 
 	if (!r && relationship_find(service, vm, RELATIONSHIP_PRIMARY))
 		*rc = answer_code(m, SERVICE_NOT_SUPPORTED,

@@ -10,6 +10,7 @@
 #include "operate.h"
 #include "queue.h"
 #include "relationship.h"
+#include "replicas.h"
 #include "schedule.h"
 #include "work.h"
 
@@ -171,7 +172,7 @@ int operate_import(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (!service->replica)
 		return answer_code(m, SERVICE_NOT_AVAILABLE,
 				   "this host keeps no replicas: import on the replica, or set `listen` in " CONFIG_FILE);
-	if (!relationship_find(service, vm, RELATIONSHIP_REPLICA))
+	if (!replicas_find(service, vm))
 		return answer_code(m, SERVICE_NOT_FOUND, "this host has no replica of '%.64s'", vm);
 	if (imports_any_of(service, vm))
 		return answer_code(m, SERVICE_IN_USE, "the first copy of %s is being imported already", vm);

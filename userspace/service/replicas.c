@@ -14,6 +14,7 @@ struct listing {
 	struct service *service;
 	struct replica_status *at;
 	unsigned int count;
+	unsigned int changes;	/* the service's, when it began */
 	int rc;
 	struct err err;
 };
@@ -73,6 +74,8 @@ static void listed(void *arg)
 	service->replicas_due_us = service_now_us() + PERIOD_US;
 	if (listing->rc)
 		log_err("cannot list the replicas: %s", listing->err.text);
+	else if (listing->changes != service->replica_changes)
+		service->replicas_due_us = service_now_us();
 	else
 		take_all(service, listing);
 	free(listing->at);
@@ -90,9 +93,28 @@ void replicas_look(struct service *service)
 	if (!listing)
 		return;
 	listing->service = service;
+	listing->changes = service->replica_changes;
 	if (task_start(service->loop, &service->tasks, list, listed, listing)) {
 		free(listing);
 		return;
 	}
 	service->listing_replicas = true;
+}
+
+struct relationship *replicas_find(struct service *service, const char *vm)
+{
+	struct relationship *r = relationship_find(service, vm, RELATIONSHIP_REPLICA);
+	struct replica_status status;
+	struct err why;
+
+	if (r || !service->replica || replica_look(service->replica, vm, &status, &why))
+		return r;
+	replicas_changed(service);	/* one that began before would not have it */
+	return relationship_new_replica(service, &status);
+}
+
+void replicas_changed(struct service *service)
+{
+	service->replica_changes++;
+	service->replicas_due_us = service_now_us();
 }

@@ -37,6 +37,7 @@ struct service {
 	/* CLOCK_MONOTONIC: then the tasks are no longer waited for */
 	uint64_t stop_by_us;
 	bool listing_replicas;		/* a task is */
+	unsigned int replica_changes;	/* by jobs; see replicas.h */
 	unsigned int queries;		/* tasks that read points */
 	unsigned int questions;		/* to polkit, without an answer yet */
 	uint64_t replicas_due_us;	/* CLOCK_MONOTONIC */

@@ -10,6 +10,7 @@
 #include "disks.h"
 #include "relationship.h"
 #include "relationship_object.h"
+#include "replicas.h"
 #include "setup.h"
 #include "settings.h"
 #include "work.h"
@@ -133,7 +134,7 @@ int setup_create(sd_bus_message *m, void *userdata, sd_bus_error *error)
 /* 0, or the answer has been given (*rc). */
 static int check_failed_over(struct service *service, sd_bus_message *m, const char *vm, int *rc)
 {
-	const struct relationship *r = relationship_find(service, vm, RELATIONSHIP_REPLICA);
+	const struct relationship *r = replicas_find(service, vm);
 
 	if (!r)
 		*rc = answer_code(m, SERVICE_NOT_FOUND,
@@ -223,6 +224,8 @@ static void on_removed(struct job *job)
 		relationship_object_changed(r);
 		return;
 	}
+	if (work->replica)
+		replicas_changed(job->service);
 	if (work->replica && replica && replica != r)
 		relationship_free(replica);
 	relationship_free(r);
@@ -266,7 +269,7 @@ int setup_remove(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (rc < 0)
 		return rc;
 	primary = relationship_find(service, vm, RELATIONSHIP_PRIMARY);
-	replica = relationship_find(service, vm, RELATIONSHIP_REPLICA);
+	replica = replicas_find(service, vm);
 	if (!primary && !replica)
 		return answer_code(m, SERVICE_NOT_FOUND,
 				   "there is neither a relationship nor a replica '%.64s' here", vm);

@@ -6,6 +6,7 @@
 #include "../common/log.h"
 #include "answer.h"
 #include "relationship.h"
+#include "replicas.h"
 #include "statistics.h"
 
 /* --- GetReplicationStatistics ---------------------------------------------------------- */
@@ -96,7 +97,7 @@ int statistics_get(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		return rc;
 	r = relationship_find(userdata, vm, RELATIONSHIP_PRIMARY);
 	if (!r)
-		r = relationship_find(userdata, vm, RELATIONSHIP_REPLICA);
+		r = replicas_find(userdata, vm);
 	if (!r) {
 		code = SERVICE_NOT_FOUND;
 		text = "there is neither a relationship nor a replica of this name on this host";
