@@ -725,8 +725,8 @@ def test_export_and_import():
     answers("again", WRONG_STATE, start("vm3", 2, medium))
     scribble("/dev/vdc", 2, 1)
     completes("changes flow", p, replicate("vm3"))
-    twin = until("the replica waits", 120, lambda: (v := r.vm("vm3")) and v["ReplicationState"] == 2 and v)
-    check("and says so", "import" in twin["HealthReason"], twin["HealthReason"])
+    until("the replica waits and says so", 120, lambda: (v := r.vm("vm3")) and
+          v["ReplicationState"] == 2 and "import" in v["HealthReason"])
     path = answers("from where it is not", STARTED, r.call("ImportInitialReplica", "ss", "vm3", STATE))
     equal("not found", NOT_FOUND, ended(r, path)["ErrorCode"])
     job = completes("import", r, r.call("ImportInitialReplica", "ss", "vm3", medium))
