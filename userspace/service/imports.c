@@ -19,6 +19,7 @@
 #include "../store/store.h"
 #include "imports.h"
 #include "job.h"
+#include "replicas.h"
 #include "schedule.h"
 #include "work.h"
 
@@ -95,7 +96,7 @@ static bool read_note(int folder, const char *vm, char location[WORK_MAX_LOCATIO
 
 /* --- jobs --------------------------------------------------------------------------------- */
 
-/* Points and state come with the next look at the replicas. */
+/* Points and state come with the look at the replicas that its end asks for. */
 static void on_imported(struct job *job)
 {
 	if (job->rc && job->cancel == JOB_CANCEL_SHUTDOWN)
@@ -103,6 +104,7 @@ static void on_imported(struct job *job)
 	if (job->rc && job->cancel == JOB_GO_ON)
 		log_err("%s: %s", job->vm, job->err.text);
 	forget(job->service, job->vm);
+	replicas_changed(job->service);
 	schedule_wake(job->service);
 }
 
