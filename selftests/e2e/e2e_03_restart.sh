@@ -4,7 +4,7 @@
 # Daemons that end, by a signal or in the middle of a pass, and a primary that
 # is booted anew: what is sent afterwards, and that nothing is lost. Prints TAP.
 #
-# time-limit: 900
+# time-limit: 2400
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
@@ -24,7 +24,7 @@ caught_up() { look "$1" && saw .pending_bytes 0 && saw .job null; }
 # restart VM: the daemon starts and makes a pass by itself
 restart() {
 	start_daemon primary
-	until_true 60 caught_up "$1"
+	until_true 180 caught_up "$1"
 }
 
 # sent_at_most VM BYTES: since $sent and $wire; frames take some room as well
@@ -65,7 +65,7 @@ killed() {
 	on primary "fio --name=load --filename=/dev/vda --direct=1 --rw=randwrite --bs=4k --offset=40M --size=8M \
 		--time_based --runtime=300 --rate_iops=200 >/dev/null 2>&1 & echo \$! >/run/fio.pid"
 	check "killed: a pass begins" p vmreplica replicate vm1 --no-wait
-	check "killed: it sends" until_true 60 half_way vm1
+	check "killed: it sends" until_true 180 half_way vm1
 	end_daemon primary KILL
 	slow 1gbit
 	# shellcheck disable=SC2016 # for the guest's shell
@@ -96,7 +96,7 @@ initial() {
 	scribble /dev/vdb 300 60
 	slow 10mbit
 	check "initial: start" p vmreplica start-replication vm2 --no-wait
-	check "initial: a checkpoint" until_true 60 checkpointed
+	check "initial: a checkpoint" until_true 180 checkpointed
 	at=$(checkpoint)
 	check "initial: the daemon ends on SIGTERM" end_daemon primary TERM
 	slow 1gbit
@@ -117,7 +117,7 @@ rebooted() {
 	before=$(count vm1) old=$(point vm1 0 .disks[0].file)
 	r qemu-img convert -O raw "$old" "$guests_dir/old"
 	check "rebooted: the primary is there again" reboot_primary
-	check "rebooted: the relationship is critical" until_true 60 critical
+	check "rebooted: the relationship is critical" until_true 180 critical
 	remember_sent vm1
 	check "rebooted: and says why, and what to do" grep \
 		'^tracking was interrupted (.*): run `vmreplica resynchronize vm1`, which compares both sides' \

@@ -4,14 +4,14 @@
 # What anyone who reaches the replica's port may do to it: garbage, half frames, scans,
 # many connections, another host's claim on a VM's name. Prints TAP.
 #
-# time-limit: 900
+# time-limit: 2400
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 if [[ ! ${GUEST-} ]]; then
-	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 800 \
+	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 2300 \
 		--memory 1536M --disk 48M --disk 16M --disk store:2G -- "$here/$(basename "$0")"
 fi
 # shellcheck source=selftests/e2e/e2e.bash

@@ -5,14 +5,14 @@
 # to itself: that they send no more than what differs, and end in points that are what the
 # disk holds. Prints TAP.
 #
-# time-limit: 900
+# time-limit: 2400
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 if [[ ! ${GUEST-} ]]; then
-	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 850 \
+	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 2300 \
 		--memory 1536M --disk 48M --disk 24M --disk store:2G -- "$here/$(basename "$0")"
 fi
 # shellcheck source=selftests/e2e/e2e.bash
@@ -59,7 +59,7 @@ resynchronized() {
 	end_and_forget
 	scribble /dev/vda 40 2
 	start_again
-	check "resync: it is critical" until_true 60 is vm1 .state critical
+	check "resync: it is critical" until_true 180 is vm1 .state critical
 	refused "resync: no pass by itself" 'tracking was interrupted' vmreplica replicate vm1
 	sent=$(field vm1 .wire_bytes)
 	check "resync: resynchronize" vmreplica resynchronize vm1
@@ -87,14 +87,14 @@ if lib.cbt_open(ctypes.byref(cbt)):
 for group in range(1, 100):
     lib.cbt_group_del(cbt, group)
 END
-	check "resync: the module can be unloaded" rmmod blkcbt
+	check "resync: the module can be unloaded" until_true 180 rmmod blkcbt
 }
 
 start_again() {
 	modprobe blkcbt
 	setsid vmreplicad >>/var/log/vmreplicad.log 2>&1 &
 	echo $! >/run/vmreplicad.state.pid
-	check "the daemon is there again" until_true 60 vmreplica status
+	check "the daemon is there again" until_true 180 vmreplica status
 }
 
 # --- export ------------------------------------------------------------------------------

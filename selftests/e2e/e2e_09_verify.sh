@@ -5,14 +5,14 @@
 # is damaged in the replica's files is found, named and repaired; what is written meanwhile is
 # no damage. Prints TAP.
 #
-# time-limit: 1800
+# time-limit: 2400
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
 
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 if [[ ! ${GUEST-} ]]; then
-	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 1700 \
+	exec "$here/../../tools/guest" --kernel "${KERNEL:-6.1}" --service --timeout 2300 \
 		--memory 1536M --disk 160M --disk 24M --disk store:2G -- "$here/$(basename "$0")"
 fi
 # shellcheck source=selftests/e2e/e2e.bash
@@ -36,7 +36,7 @@ start_machine() {
 start_writer() {
 	"$bank" run "$mounted/bank.db" "$e2e_work/bookings" "$e2e_work/stop" &
 	writer=$!
-	until_true 60 test -s "$e2e_work/bookings"
+	until_true 180 test -s "$e2e_work/bookings"
 }
 
 stop_writer() {
@@ -147,7 +147,7 @@ refusals() {
 	check "suspend" vmreplica suspend vm1
 	refused "verify while it is suspended" 'is suspended' vmreplica verify vm1
 	check "resume" vmreplica resume vm1
-	check "it is at rest" until_true 60 at_rest vm1
+	check "it is at rest" until_true 180 at_rest vm1
 	refused "verify of nothing" "no VM 'nobody'\|nobody" vmreplica verify nobody
 }
 

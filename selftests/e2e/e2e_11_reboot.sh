@@ -4,7 +4,7 @@
 # The primary is booted anew: what was saved before is right afterwards, or is not used. Each VM
 # has a disk of its own, and a fate of its own between the two boots. Prints TAP.
 #
-# time-limit: 900
+# time-limit: 2400
 #
 # shellcheck disable=SC2317 # check() calls functions by their names
 set -uo pipefail
@@ -98,7 +98,7 @@ caught_up() { look "$1" && saw .pending_bytes 0 && saw .job null; }
 goes_on() {
 	check "the primary is booted anew" rebooted between early_writer
 	check "good: it goes on" said 'good: tracking goes on'
-	check "good: and catches up by itself" until_true 60 caught_up good
+	check "good: and catches up by itself" until_true 180 caught_up good
 	check "good: it replicates" is good .state replicating
 	check "good: what was owed before was sent, and no more" equal $((2 * MIB)) $(($(saw_field .sent_bytes) - sent))
 	check "good: the point is the disk" is_right good
@@ -111,7 +111,7 @@ goes_on() {
 # has_to_compare VM WHY
 has_to_compare() {
 	check "$1: it does not go on, and says why" said "$1: tracking does not go on .*$2"
-	check "$1: it is critical" until_true 20 is "$1" .state critical
+	check "$1: it is critical" until_true 180 is "$1" .state critical
 	check "$1: until it is compared" p vmreplica resynchronize "$1"
 	check "$1: the point is the disk" is_right "$1"
 }
@@ -124,7 +124,7 @@ used_before() {
 
 not_twice() {
 	check "a power cut, and the file of before is there again" rebooted used_before true
-	check "used once, it is not used again" until_true 20 is good .state critical
+	check "used once, it is not used again" until_true 180 is good .state critical
 	check "nobody says that it goes on" equal "" "$(cat "$guests_dir/said")"
 	check "compared" p vmreplica resynchronize good
 	check "the point is the disk" is_right good
@@ -137,7 +137,7 @@ goes_on
 has_to_compare bad 'checksum'
 has_to_compare written 'has been written to since\|was changed before'
 has_to_compare foreign 'was changed before'
-check "open: it was not saved: critical" until_true 20 is open .state critical
+check "open: it was not saved: critical" until_true 180 is open .state critical
 not_twice
 stop_hosts
 finish

@@ -163,7 +163,7 @@ static int sg_io(const char *path, const uint8_t *cdb, uint8_t cdb_bytes, void *
 	struct sg_io_hdr hdr = {
 		.interface_id = 'S', .dxfer_direction = length ? SG_DXFER_TO_DEV : SG_DXFER_NONE,
 		.cmd_len = cdb_bytes, .cmdp = (uint8_t *)cdb, .dxfer_len = length, .dxferp = data,
-		.timeout = 10000, .sbp = sense, .mx_sb_len = sizeof(sense),
+		.timeout = 100000, .sbp = sense, .mx_sb_len = sizeof(sense),
 	};
 	int fd = open(path, O_RDWR | O_CLOEXEC), err;
 
@@ -179,7 +179,7 @@ static int bsg_io(const char *path, const uint8_t *cdb, uint8_t cdb_bytes, void 
 		.guard = 'Q', .protocol = BSG_PROTOCOL_SCSI,
 		.subprotocol = BSG_SUB_PROTOCOL_SCSI_CMD, .request_len = cdb_bytes,
 		.request = (uintptr_t)cdb, .dout_xfer_len = length, .dout_xferp = (uintptr_t)data,
-		.timeout = 10000,
+		.timeout = 100000,
 	};
 	int fd = open(path, O_RDWR | O_CLOEXEC), err;
 

@@ -377,7 +377,7 @@ static bool begins(void *rig)
 
 static void wait_sealed(struct rig *rig)
 {
-	if (cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 20000, &rig->pass))
+	if (cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 100000, &rig->pass))
 		rig_die("no seal: %s", cbt_error(rig->cbt));
 }
 
@@ -466,7 +466,7 @@ static void send_write(const char *path)
 		.cmdp = command,
 		.dxferp = data,
 		.dxfer_len = sizeof(data),
-		.timeout = 20000,
+		.timeout = 100000,
 	};
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 

@@ -164,7 +164,7 @@ static int scsi_command(const char *path, const uint8_t *cdb, uint8_t cdb_bytes,
 	uint8_t sense[32];
 	struct sg_io_hdr hdr = {
 		.interface_id = 'S', .dxfer_direction = direction, .cmd_len = cdb_bytes,
-		.cmdp = (uint8_t *)cdb, .dxfer_len = length, .dxferp = data, .timeout = 10000,
+		.cmdp = (uint8_t *)cdb, .dxfer_len = length, .dxferp = data, .timeout = 100000,
 		.sbp = sense, .mx_sb_len = sizeof(sense),
 	};
 	int fd = open(path, O_RDWR | O_CLOEXEC), err;

@@ -190,7 +190,7 @@ TEST_F(faults, removed_with_writes_held)
 	EXPECT_EQ(0, rig_write_end(old));
 	for (unsigned int i = 0; i < 4; i++)
 		EXPECT_NE(0, rig_write_end(held[i]));
-	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 20000, &rig->pass));
+	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 100000, &rig->pass));
 	EXPECT_TRUE(is_fuzzy(rig));
 	rig_give_up(rig);
 	EXPECT_EQ(-ENODEV, rig_cut(rig, 0));

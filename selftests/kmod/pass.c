@@ -242,7 +242,7 @@ TEST_F(slow, write_in_flight_at_the_cut_is_waited_for)
 		  cbt_map_get(rig->cbt, rig->group, rig->pass.id, rig->disks[0], NULL, NULL));
 	EXPECT_FALSE(rig_write_done(self->write));
 	next = rig_write_begin(self->path, 9 * CHUNK, CHUNK);
-	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 10000, &rig->pass));
+	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 100000, &rig->pass));
 	EXPECT_TRUE(rig_write_done(self->write));
 	EXPECT_STREQ("5", rig_map(rig, 0));
 	rig_commit(rig);

@@ -9,7 +9,7 @@
 
 #include "rig.h"
 
-#define WAIT_MS		20000
+#define WAIT_MS		100000
 #define COMMAND_BYTES	2048
 
 void rig_die(const char *fmt, ...)

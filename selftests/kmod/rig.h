@@ -35,7 +35,7 @@ int rig_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void rig_must(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void rig_sleep_ms(unsigned int ms);
 uint64_t rig_now_ms(void);
-/* Waits up to 20 s for @done(@arg), then dies. */
+/* Waits up to 100 s for @done(@arg), then dies. */
 void rig_wait_for(bool (*done)(void *arg), void *arg, const char *what);
 
 /* --- devices; paths are static strings until the device is made anew ------------- */
@@ -103,7 +103,7 @@ const char *rig_map(struct rig *rig, unsigned int disk);
 /* Cuts without images, lists one disk's chunks, commits; "untrusted" when refused for that. */
 const char *rig_marked(struct rig *rig, unsigned int disk);
 struct cbt_disk_info rig_info(struct rig *rig, unsigned int disk);
-/* Waits up to 20 s until one of the reasons is there; returns what is there then. */
+/* Waits up to 100 s until one of the reasons is there; returns what is there then. */
 uint32_t rig_wait_untrusted(struct rig *rig, unsigned int disk, uint32_t reasons);
 
 #endif

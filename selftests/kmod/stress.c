@@ -292,7 +292,7 @@ static void begin(void)
 
 static void seal(void)
 {
-	if (cbt_pass_wait_sealed(rig.cbt, rig.group, rig.pass.id, 20000, &rig.pass))
+	if (cbt_pass_wait_sealed(rig.cbt, rig.group, rig.pass.id, 100000, &rig.pass))
 		rig_die("waiting for the seal: %s", cbt_error(rig.cbt));
 }
 

@@ -201,7 +201,7 @@ TEST_F(hang, is_shown)
 	EXPECT_TRUE(has(state_line(rig, "pass", "group"), " state=sealing "));
 	EXPECT_TRUE(has(state_line(rig, "group", "id"), " live=0 inflight=1,1 "));
 	resume();
-	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 20000, &rig->pass));
+	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 100000, &rig->pass));
 	EXPECT_TRUE(has(state_line(rig, "pass", "group"), " state=sealed "));
 	EXPECT_TRUE(has(state_line(rig, "group", "id"), " inflight=0,"));
 	rig_commit(rig);
@@ -332,7 +332,7 @@ TEST_F(trace, what_goes_wrong)
 	rig_wait_for(is_torn, rig, "the pass is fuzzy");
 	resume();
 	EXPECT_EQ(0, rig_write_end(hanging));
-	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 20000, &rig->pass));
+	ASSERT_EQ(0, cbt_pass_wait_sealed(rig->cbt, rig->group, rig->pass.id, 100000, &rig->pass));
 	rig_commit(rig);
 
 	at = event(contents(TRACES "/trace"), "blkcbt_distrust");
