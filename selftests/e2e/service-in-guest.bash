@@ -146,7 +146,7 @@ test_delta_costs_what_changed() {
 	first=$(r points vm1 --json | jq -r .points[0].disks[0].file)
 	before=$(qemu-img convert -O raw "$first" /dev/stdout 2>/dev/null | sha256sum)
 	scribble /dev/vda 30 1
-	check "what is to be sent is known" [ "$(field vm1 .pending_bytes)" = 1048576 ]
+	check "what is to be sent is known" until_true 180 is vm1 .pending_bytes 1048576
 	check "replicate" p replicate vm1
 	check "it sent 1 MiB: $(field vm1 .last_pass_bytes)" is vm1 .last_pass_bytes 1048576
 	check "the point is the disk" same vm1 /dev/vda
@@ -231,7 +231,7 @@ test_points_are_of_one_instant() {
 	local status good=0 last
 	chain &
 	local writer=$!
-	check "the chain has begun" until_true 60 chain_runs
+	check "the chain has begun" until_true 180 chain_runs
 	for _ in 1 2 3 4 5 6; do
 		status=0
 		fill
@@ -254,7 +254,7 @@ test_killed_primary() {
 	end "$primary" KILL
 	scribble /dev/vda 40 2
 	start_primary
-	until_true 60 is vm1 .job null
+	until_true 180 is vm1 .job null
 	check "no full pass: $(field vm1 .last_pass_bytes)" [ "$(field vm1 .last_pass_bytes)" -le 2097152 ]
 	passes=$(field vm1 .last_pass)
 	scribble /dev/vda 41 2
@@ -270,11 +270,11 @@ test_suspend() {
 	refused 'is suspended' p replicate vm1
 	refused 'suspended already' p suspend vm1
 	scribble /dev/vda 50 1
-	check "tracking goes on" [ "$(field vm1 .pending_bytes)" = 1048576 ]
+	check "tracking goes on" until_true 180 is vm1 .pending_bytes 1048576
 	check "resume" p resume vm1
 	refused 'is not suspended' p resume vm1
-	check "it sends by itself" until_true 60 is vm1 .pending_bytes 0
-	until_true 60 is vm1 .job null
+	check "it sends by itself" until_true 180 is vm1 .pending_bytes 0
+	until_true 180 is vm1 .job null
 	check "the point is the disk" same vm1 /dev/vda
 }
 
@@ -302,7 +302,7 @@ test_replica_lost() {
 	rm -rf $lib/r/replica/vm1
 	mv $lib/r/aside $lib/r/replica/vm1
 	start_replica
-	check "it comes back with the replica" until_true 60 is vm1 .health ok
+	check "it comes back with the replica" until_true 180 is vm1 .health ok
 	check "with its points" [ "$(count vm1)" -ge "$points" ]
 	end "$replica" TERM
 	rm -rf $lib/r/replica/vm1
@@ -331,11 +331,11 @@ test_module_reloaded() {
 	points=$(count vm1) sent=$(field vm1 .sent_bytes)
 	end "$primary" TERM
 	forget_groups
-	check "the module can be unloaded" rmmod blkcbt
+	check "the module can be unloaded" until_true 180 rmmod blkcbt
 	scribble /dev/vda 10 1
 	modprobe blkcbt
 	start_primary
-	check "it is critical" until_true 60 is vm1 .state_code 8
+	check "it is critical" until_true 180 is vm1 .state_code 8
 	check "and says what to do" grep -q 'tracking was interrupted (.*): run `vmreplica resynchronize vm1`' \
 		<(field vm1 .health_reason)
 	sleep 7
@@ -350,10 +350,11 @@ test_module_reloaded() {
 checkpoint() { jq '.disks[0].checkpoint_bytes' $lib/p/primary/vm2.json; }
 checkpointed() { [[ $(checkpoint) -gt 0 ]]; }
 
-# The replica is held after a checkpoint, and the primary dies in the middle of the pass.
+# The replica is held after a checkpoint, and the primary dies in the middle of the pass: at a rate
+# that leaves seconds to look, however fast the machine is.
 test_initial_goes_on() {
 	scribble /dev/vdb 0 400
-	check "enable" p enable vm2 --disk /dev/vdb --to 127.0.0.1:$port --interval 3600
+	check "enable" p enable vm2 --disk /dev/vdb --to 127.0.0.1:$port --interval 3600 --rate 16M
 	check "start" p start-replication vm2 --no-wait
 	check "a checkpoint" until_true 120 checkpointed
 	kill -STOP "$replica"
@@ -364,12 +365,13 @@ test_initial_goes_on() {
 	scribble /dev/vdb 5 1
 	kill -CONT "$replica"
 	start_primary
-	check "it goes on by itself" until_true 60 is vm2 .job.type start-replication
+	check "it goes on by itself" until_true 180 is vm2 .job.type start-replication
+	check "from here on as fast as it can" p modify vm2 --rate none
 	check "and completes" until_true 180 is vm2 .state replicating
 	total=$(p jobs --json | jq '[.jobs[] | select(.vm == "vm2" and .type_code == 94)][-1].total_bytes')
 	say "checkpoint at $at, sent after it: $total"
 	check "it did not begin anew" [ "$total" -le $((400 * 1048576 - at + 8 * 1048576)) ]
-	until_true 60 is vm2 .job null
+	until_true 180 is vm2 .job null
 	check "the point is the disk" same vm2 /dev/vdb
 }
 
@@ -379,7 +381,7 @@ runs() { [[ $(job_of "$1" .state_code) = 4 ]]; }
 
 # The only way to see a pass half way for sure is a replica that stands still.
 test_cancel_and_stop() {
-	local began
+	local waiting
 	kill -STOP "$replica"
 	scribble /dev/vdb 100 60
 	check "start" p replicate vm2 --no-wait
@@ -390,14 +392,16 @@ test_cancel_and_stop() {
 	check "what changed is still to be sent" [ "$(field vm2 .pending_bytes)" -ge $((60 * 1048576)) ]
 	check "a cancelled pass is no failure" is vm2 .health ok
 	check "start" p replicate vm2 --no-wait
-	check "it runs" until_true 60 runs vm2
-	began=$SECONDS
-	end "$primary" TERM
-	check "SIGTERM ends it without waiting for the replica" [ $((SECONDS - began)) -le 30 ]
-	kill -CONT "$replica"
+	check "it runs" until_true 180 runs vm2
+	check "SIGTERM ends it without waiting for the replica, and in good order" end "$primary" TERM
 	start_primary
-	check "the delta goes out by itself" until_true 60 is vm2 .pending_bytes 0
-	until_true 60 is vm2 .job null
+	check "a pass by itself" until_true 180 runs vm2
+	p resynchronize vm2 >"$work/out" 2>&1 &
+	waiting=$!
+	kill -CONT "$replica"
+	check "a resynchronization takes its turn behind it" wait $waiting
+	check "the delta goes out by itself" until_true 180 is vm2 .pending_bytes 0
+	until_true 180 is vm2 .job null
 	check "the point is the disk" same vm2 /dev/vdb
 }
 
@@ -416,21 +420,21 @@ test_damaged_state() {
 	truncate -s 100 $lib/p/primary/vm2.json
 	sum=$(sha256sum <$lib/p/primary/vm2.json)
 	start_primary
-	check "the other one is there" until_true 60 is vm1 .health ok
+	check "the other one is there" until_true 180 is vm1 .health ok
 	check "the log says it" grep -q 'vm2.json is damaged and was left alone' "$work/primary.log"
 	refused 'damaged and was left alone' p enable vm2 --disk /dev/vdb --to 127.0.0.1:$port
 	check "the file is as it was" [ "$sum" = "$(sha256sum <$lib/p/primary/vm2.json)" ]
 	end "$primary" TERM
 	cp "$work/vm2.json" $lib/p/primary/vm2.json
 	start_primary
-	check "repaired, it goes on" until_true 60 is vm2 .health ok
+	check "repaired, it goes on" until_true 180 is vm2 .health ok
 }
 
 released() { [[ $(r status "$1" --json | jq .relationships[0].released) = true ]]; }
 
 test_disable() {
 	local points
-	until_true 60 is vm1 .job null
+	until_true 180 is vm1 .job null
 	points=$(count vm1)
 	refused 'are on the replica' p disable vm1 --delete-points
 	check "disable" p disable vm1
@@ -438,7 +442,7 @@ test_disable() {
 	refused 'neither a relationship nor a replica' p disable vm1
 	check "the points stay" [ "$(count vm1)" = "$points" ]
 	refused 'points: run `vmreplica disable vm1 --delete-points`' r disable vm1
-	check "the replica knows" until_true 60 released vm1
+	check "the replica knows" until_true 180 released vm1
 	check "the name can be used again" p enable vm1 --disk /dev/vda --to 127.0.0.1:$port
 	check "and replicated" p start-replication vm1
 	check "the point is the disk" same vm1 /dev/vda
