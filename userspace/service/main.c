@@ -24,7 +24,7 @@
 
 #define BUS_NAME	"org.vmreplica"
 #define BUS_ROOT	"/org/vmreplica"
-#define STOP_US		15000000	/* for passes to be given up; more hangs in a disk */
+#define STOP_US		25000000	/* for passes to be given up; more hangs in a disk */
 #define STOP_CHECK_US	20000
 
 /* --- directories ------------------------------------------------------------------ */
