@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../common/format.h"
 #include "cli.h"
@@ -335,8 +336,9 @@ static int print_once(const struct cli_args *args, struct err *e)
 
 	if (rc)
 		return rc;
+	/* A file or a program gets one after another. */
 	if (args->watch && !args->json)
-		printf("\033[H\033[2J");
+		printf(isatty(STDOUT_FILENO) ? "\033[H\033[2J" : "\n");
 	rc = print(&snapshot, args, e);
 	client_snapshot_free(&snapshot);
 	return rc;
