@@ -15,6 +15,7 @@
 #include "work.h"
 
 #define LOOK_PERIOD_US	200000
+#define LOOK_AGAIN_US	5000000		/* without a tracker: the kernel tries to load it */
 #define KEEP_PEER_US	10000000	/* the session is kept for a pass that is due within that */
 #define FIRST_BACKOFF_S	5
 #define MAX_BACKOFF_S	60
@@ -127,10 +128,11 @@ struct relationship *relationship_at(struct service *service, const char *path)
 static void look(struct relationship *r)
 {
 	struct service *service = r->service;
+	uint64_t pause = r->no_tracker ? LOOK_AGAIN_US : LOOK_PERIOD_US;
 	struct err why = { 0 };
 	int rc = 0;
 
-	if (r->looked_us && service_now_us() - r->looked_us < LOOK_PERIOD_US)
+	if (r->looked_us && service_now_us() - r->looked_us < pause)
 		return;
 	r->looked_us = service_now_us();
 	r->track_error[0] = 0;

@@ -127,7 +127,10 @@ struct relationship *relationship_find(struct service *service, const char *vm,
 				       enum relationship_mode mode);
 struct relationship *relationship_at(struct service *service, const char *path);
 
-/* Brings r->view up to date, asking the kernel at most five times a second. */
+/*
+ * Brings r->view up to date, asking the kernel at most five times a second, and each five seconds
+ * while it has no tracker.
+ */
 void relationship_refresh(struct relationship *r);
 
 /*
