@@ -94,7 +94,7 @@ initial() {
 	local at
 	check "initial: enable" p vmreplica enable vm2 --disk /dev/vdb --to replica --interval 3600
 	scribble /dev/vdb 300 60
-	slow 10mbit
+	slow 4mbit
 	check "initial: start" p vmreplica start-replication vm2 --no-wait
 	check "initial: a checkpoint" until_true 180 checkpointed
 	at=$(checkpoint)

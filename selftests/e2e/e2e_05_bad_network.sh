@@ -57,10 +57,15 @@ make_messages() {
 	(head -c 300 "$dir/hello-open" && printf '\x01' && tail -c +302 "$dir/hello-open") >"$dir/damaged-open"
 }
 
-# All messages, over and over, several at a time.
+# What the replica has yet to be done with; its port is 7766.
+connections() { awk '$2 ~ /:1E56$/ && $4 != "0A" && $4 != "06"' /proc/net/tcp /proc/net/tcp6 | wc -l; }
+few_connections() { at_most 20 "$(connections)" >/dev/null; }
+
+# All messages, over and over, several at a time: never so many that there is no room for others.
 attack() {
 	local round file
 	for ((round = 0; round < ROUNDS; round++)); do
+		until_true 180 few_connections || break
 		[[ ! -e $e2e_work/enough ]] || break
 		for file in "$e2e_work"/messages/*; do send "$file" & done
 		wait
@@ -109,6 +114,9 @@ held_connections() {
 	done 2>/dev/null
 	check "$CONNECTIONS connections are held: the daemon is alive" alive
 	check "its threads are bounded" at_most 100 "$(threads)"
+	scribble /dev/vda 2 1
+	check "they give way: replicate" vmreplica replicate vm1
+	check "they give way: the point is the disk" same
 	for fd in "${fds[@]}"; do exec {fd}<&-; done
 	scribble /dev/vda 3 1
 	check "they are gone: replicate" until_true 120 vmreplica replicate vm1

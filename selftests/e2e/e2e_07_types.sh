@@ -17,6 +17,8 @@ if [[ ! ${GUEST-} ]]; then
 fi
 # shellcheck source=selftests/e2e/e2e.bash
 . "$here/e2e.bash"
+# shellcheck source=tools/lib/ended.sh
+. "$here/../../tools/lib/ended.sh"
 
 p() { "$@"; }
 r() { "$@"; }
@@ -77,7 +79,7 @@ end_and_forget() {
 	local pid
 	pid=$(cat /run/vmreplicad.state.pid)
 	kill -TERM "$pid"
-	while [[ -e /proc/$pid/exe ]]; do sleep 0.1; done
+	until ended "$pid"; do sleep 0.1; done
 	# Tracking pins the module.
 	python3 - "$here/../../build/libblkcbt.so.0" <<'END'
 import ctypes, sys

@@ -61,12 +61,15 @@ damage() {
 		dd of="$1" bs=1 seek="$2" conv=notrunc,fsync status=none
 }
 
-# where OFFSET: sets file and at, where the newest overlay of vdb has this byte of the disk
+# where OFFSET: sets file and at, where an overlay of vdb has this byte of the disk: not always the
+# newest, as the one that brought it may have been no point
 where() {
-	file=$(point vm1 -1 '.disks[1].file')
-	at=$(qemu-img map --output=json "$file" | jq -r ".[] | select(.depth == 0 and
-		.start <= $1 and .start + .length > $1) | .offset + $1 - .start")
-	[[ $at ]]
+	local top depth
+	top=$(point vm1 -1 '.disks[1].file')
+	read -r depth at < <(qemu-img map --output=json "$top" | jq -r ".[] |
+		select(.start <= $1 and .start + .length > $1) | \"\(.depth) \(.offset + $1 - .start)\"")
+	file=$(qemu-img info --backing-chain --output=json "$top" | jq -r ".[$depth].filename")
+	[[ $at && $file == *.qcow2 ]]
 }
 
 # with_status STATUS COMMAND...: keeps what it printed
@@ -97,15 +100,27 @@ begin() {
 	check "a database that is in use" start_writer
 }
 
+# Again and again, until something was written to the disk meanwhile.
+nothing_differs() {
+	local before after=0
+	for _ in $(seq 100); do
+		before=$(last_booking)
+		with_status 0 vmreplica verify vm1 || return 1
+		after=$(last_booking)
+		[[ $after -eq $before ]] || return 0
+	done
+	echo "nothing was booked"
+	return 1
+}
+
 # Each time something has been written since the last pass, and while both sides are compared.
 no_alarm() {
-	local i before sent
+	local i sent
 	for i in 1 2 3; do
-		before=$(last_booking) sent=$(field vm1 .sent_bytes)
+		sent=$(field vm1 .sent_bytes)
 		scribble /dev/vdb $((i * 4)) 1
-		check "under load, $i: nothing differs" with_status 0 vmreplica verify vm1
+		check "under load, $i: nothing differs" nothing_differs
 		check "under load, $i: it says so" said "vm1: the replica is the same"
-		check "under load, $i: it was written meanwhile" at_least $((before + 1)) "$(last_booking)"
 		check "under load, $i: what changed was sent" at_least $((sent + 1048576)) "$(field vm1 .sent_bytes)"
 	done
 }

@@ -55,7 +55,8 @@ saved() {
 	look good
 	sent=$(saw_field .sent_bytes)
 	check "the daemon ends" end_daemon primary TERM
-	on primary "sleep 1000 </dev/$(basename "$(device open)") >/dev/null 2>&1 & echo \$! >/run/user.pid"
+	check "a program opens a disk" on primary "sleep 1000 <$(device open) >/dev/null 2>&1 & pid=\$!
+		for i in \$(seq 1800); do [ \"\$(readlink /proc/\$pid/fd/0)\" = $(device open) ] && exit 0; sleep 0.1; done; exit 1"
 	check "what the tracker holds is saved" tracking save
 	check "as it says" said 'good: tracking is saved'
 	check "but not of a disk that is open" said 'open: .*process .* has /dev/vd. open'

@@ -19,6 +19,8 @@
 #define TAKE_TRIES	100
 #define TAKE_PAUSE_MS	100
 
+#define ROOM_S		5	/* for one that gives way to end; it only has to be woken */
+
 #define OPEN_MAX_BYTES (sizeof(struct wire_open) + WIRE_MAX_DISKS * sizeof(struct wire_open_disk))
 
 static void uuid_text(const uint8_t uuid[16], char text[37])
@@ -580,6 +582,13 @@ void connections_exit(struct connections *all)
 	close(all->ended_fd);
 }
 
+/* It has left the lock, which the caller holds: it is at its end but for a few instructions. */
+static void __join(struct connection *c)
+{
+	pthread_join(c->thread, NULL);
+	c->state = CONNECTION_FREE;
+}
+
 void connections_reap(struct connections *all)
 {
 	uint64_t count;
@@ -590,25 +599,76 @@ void connections_reap(struct connections *all)
 	for (unsigned int i = 0; i < REPLICA_MAX_CONNECTIONS; i++) {
 		struct connection *c = &all->at[i];
 
-		if (c->state != CONNECTION_ENDED)
-			continue;
-		/* It has left the lock: it is at its end but for a few instructions. */
-		pthread_join(c->thread, NULL);
-		c->state = CONNECTION_FREE;
+		if (c->state == CONNECTION_ENDED)
+			__join(c);
 	}
 	pthread_mutex_unlock(&all->lock);
 }
 
+static struct connection *__find_free(struct connections *all)
+{
+	for (unsigned int i = 0; i < REPLICA_MAX_CONNECTIONS; i++) {
+		struct connection *c = &all->at[i];
+
+		if (c->state == CONNECTION_ENDED)
+			__join(c);
+		if (c->state == CONNECTION_FREE)
+			return c;
+	}
+	return NULL;
+}
+
+/* The oldest that has no claim on a VM yet, or null. */
+static struct connection *__find_unclaimed(struct connections *all)
+{
+	struct connection *oldest = NULL;
+
+	for (unsigned int i = 0; i < REPLICA_MAX_CONNECTIONS; i++) {
+		struct connection *c = &all->at[i];
+
+		if (c->state == CONNECTION_RUNNING && !c->claim &&
+		    (!oldest || c->number < oldest->number))
+			oldest = c;
+	}
+	return oldest;
+}
+
+/*
+ * A primary says within a few round trips which VM it is about. Whoever has not done so for
+ * longest gives way, so that those who connect and say nothing keep no primary out. Null: all
+ * have a claim, or it did not end in time. Caller holds the lock, which is let go meanwhile.
+ */
+static struct connection *__make_room(struct connections *all)
+{
+	struct connection *oldest = __find_unclaimed(all);
+	struct timespec until;
+	int r = 0;
+
+	if (!oldest)
+		return NULL;
+	log_warn("there are %d connections: the oldest that has not said which VM it is about is ended",
+		 REPLICA_MAX_CONNECTIONS);
+	__stop(oldest);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ROOM_S;
+	while (oldest->state == CONNECTION_RUNNING && !r)
+		r = pthread_cond_timedwait(&all->changed, &all->lock, &until);
+	if (oldest->state == CONNECTION_ENDED)
+		__join(oldest);
+	return oldest->state == CONNECTION_FREE ? oldest : NULL;
+}
+
 int connections_add(struct connections *all, int sock)
 {
-	struct connection *c = all->at;
+	struct connection *c;
 	int r = -EUSERS;
 
 	pthread_mutex_lock(&all->lock);
-	while (c < all->at + REPLICA_MAX_CONNECTIONS && c->state != CONNECTION_FREE)
-		c++;
-	if (c < all->at + REPLICA_MAX_CONNECTIONS) {
-		*c = (struct connection){ .all = all, .sock = sock };
+	c = __find_free(all);
+	if (!c)
+		c = __make_room(all);
+	if (c) {
+		*c = (struct connection){ .all = all, .sock = sock, .number = ++all->added };
 		c->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		r = c->stop_fd < 0 ? -errno : 0;
 		if (!r)

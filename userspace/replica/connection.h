@@ -32,6 +32,7 @@ struct connection {
 	bool stopping;
 	bool connected;			/* the primary is there, and its store is open */
 	uint64_t generation;		/* of the store since this one's first pass; 0: none yet */
+	uint64_t number;		/* the larger, the newer */
 	uint64_t claim;			/* 0: no VM yet; else the larger, the newer */
 	char vm[WIRE_NAME_BYTES];
 	uint8_t relationship[16];
@@ -47,7 +48,7 @@ struct connections {
 	pthread_mutex_t lock;		/* guards all of each connection that is not atomic */
 	pthread_cond_t changed;		/* a connection has ended (CLOCK_MONOTONIC) */
 	int ended_fd;			/* eventfd: poked when one has ended */
-	uint64_t claims;
+	uint64_t added, claims;
 	struct troubles troubles;	/* has a lock of its own */
 	struct connection at[REPLICA_MAX_CONNECTIONS];
 };
@@ -61,8 +62,9 @@ void connections_exit(struct connections *all);
 void connections_reap(struct connections *all);
 
 /*
- * Takes @sock over, also on failure: -EUSERS when there are REPLICA_MAX_CONNECTIONS, or what
- * pthread says.
+ * Takes @sock over, also on failure. With REPLICA_MAX_CONNECTIONS the oldest that has not said
+ * which VM it is about is ended for it; -EUSERS: all have, or what pthread says. Waits for
+ * seconds at most. Only the thread that reaps may call it.
  */
 int connections_add(struct connections *all, int sock);
 
