@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Does selftests/run report each way to fail as a failure? Makes tests that fail in every way and
-# runs them through it, one of them in a guest whose kernel warns. Prints TAP; time-limit: 900
+# runs them through it, one of them in a guest whose kernel warns. Prints TAP; time-limit: 1800
 #
 # shellcheck disable=SC2317 # the tests are called by their names
 set -uo pipefail
