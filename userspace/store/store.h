@@ -221,9 +221,9 @@ void store_pass_abort(struct store_pass *pass);
 
 /*
  * How many points are kept below the newest one, and how far apart: of each span of @spacing_s
- * seconds (counted from 1970 UTC) the first, of the newest @points spans that have one. @spacing_s 0: the
- * newest @points passes, whatever their time. Until store_close(); at first STORE_HISTORY_POINTS
- * with 0. At most STORE_MAX_HISTORY and STORE_MAX_SPACING_S.
+ * seconds (counted from 1970 UTC) the first, of the newest @points spans that have one.
+ * @spacing_s 0: the newest @points passes, whatever their time. Until store_close(); at first
+ * STORE_HISTORY_POINTS with 0. At most STORE_MAX_HISTORY and STORE_MAX_SPACING_S.
  */
 void store_set_history(struct store *store, unsigned int points, uint32_t spacing_s);
 
