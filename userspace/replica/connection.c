@@ -374,7 +374,7 @@ static int release(struct connection *c, struct store *store, struct err *e)
 	if (r)
 		return r;
 	log_notice("%s: the primary removed the relationship; its points are kept", c->vm);
-	/* Before the primary hears of it: the name is free for another relationship from then on. */
+	/* Before the primary hears of it: from then on the name is free for another one. */
 	set_connected(c, false);
 	return session_send(c->sock, &released, NULL, e);
 }
